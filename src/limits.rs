@@ -1,0 +1,16 @@
+//! Bounds that are part of the contract and not for configuration.
+
+/// Longest tenant id.
+pub const TENANT_ID_BYTES_MAX: usize = 32;
+
+/// Longest driver id.
+pub const DRIVER_ID_BYTES_MAX: usize = 64;
+
+/// Most drivers that one `nearest` answers with.
+pub const NEAREST_LIMIT_MAX: usize = 1_000;
+
+/// Drivers that `nearest` answers with when not told otherwise.
+pub const NEAREST_LIMIT_DEFAULT: usize = 10;
+
+/// Most fixes in a page of a track, and its default.
+pub const TRACK_LIMIT_MAX: usize = 1_000;
