@@ -8,7 +8,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use rhumb::config::{Config, Invalid, Origin, Sources};
 use rhumb::engine::{self, Engine};
-use rhumb::ids::{DriverId, TenantId};
+use rhumb::ids::TenantId;
+use rhumb::journal;
 use rhumb::replay;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -49,8 +50,8 @@ enum Command {
     /// Check the configuration, as a start would
     CheckConfig {
         /// Print the configuration that is in effect
-        #[arg(long)]
-        print: bool,
+        #[arg(long = "print")]
+        effective: bool,
     },
 }
 
@@ -64,13 +65,13 @@ struct ReplayArgs {
     tenant: TenantId,
     /// Publish to this broker instead of writing to the data directory, such as mqtt://127.0.0.1:1883
     #[arg(long, value_name = "URL")]
-    mqtt: Option<String>,
+    mqtt: Option<replay::BrokerUrl>,
     /// How many times faster than recorded: 1, 10, max
     #[arg(long, default_value = "max")]
     speed: replay::Speed,
-    /// Whose track a GPX file is [default: the file's name]
-    #[arg(long, value_parser = DriverId::new)]
-    driver: Option<DriverId>,
+    /// Whose all rows are, whatever the recordings say
+    #[arg(long, value_name = "ID")]
+    driver: Option<String>,
     /// Print the summary as one JSON object
     #[arg(long)]
     json: bool,
@@ -83,6 +84,8 @@ enum Exit {
     Usage = 64,
     /// An input cannot be read.
     Data = 65,
+    /// A broker cannot be reached.
+    Unavailable = 69,
     /// A fault of the program's.
     Software = 70,
     /// The journal could not be written or synced.
@@ -106,10 +109,17 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     if error.downcast_ref::<Invalid>().is_some() {
         return Exit::Config;
     }
-    match error.downcast_ref::<engine::Failure>() {
-        Some(engine::Failure::Journal(_)) => Exit::JournalIo,
-        Some(engine::Failure::InUse(_)) => Exit::InUse,
-        Some(engine::Failure::Input(_)) => Exit::Data,
+    if let Some(error) = error.downcast_ref::<journal::Error>() {
+        return match error {
+            journal::Error::InUse { .. } => Exit::InUse,
+            _ => Exit::JournalIo,
+        };
+    }
+    match error.downcast_ref::<replay::Error>() {
+        Some(replay::Error::BadSpeed(_) | replay::Error::BadUrl(_) | replay::Error::NoDriver { .. }) => Exit::Usage,
+        Some(replay::Error::Unopened { .. } | replay::Error::Unreadable { .. }) => Exit::Data,
+        Some(replay::Error::Broker { .. }) => Exit::Unavailable,
+        Some(replay::Error::Stopped) => Exit::JournalIo,
         None => Exit::Software,
     }
 }
@@ -142,12 +152,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Replay(args) => {
             start_log()?;
-            engine::replay(config, &args.into())
+            replay_files(config, args)
         }
-        Command::CheckConfig { print } => {
-            let text = if print { config.to_toml() } else { "ok\n".to_owned() };
-            io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
-        }
+        Command::CheckConfig { effective } => print(&if effective { config.to_toml() } else { "ok\n".to_owned() }),
     }
 }
 
@@ -164,17 +171,25 @@ fn sources(args: SourceArgs) -> Sources {
     }
 }
 
-impl From<ReplayArgs> for replay::Options {
-    fn from(args: ReplayArgs) -> Self {
-        Self {
-            files: args.files,
-            tenant: args.tenant,
-            mqtt: args.mqtt,
-            speed: args.speed,
-            driver: args.driver,
-            json: args.json,
-        }
-    }
+/// Replays the files and prints what became of their rows.
+fn replay_files(config: Config, args: ReplayArgs) -> anyhow::Result<()> {
+    let plan = replay::Plan {
+        files: args.files,
+        tenant: args.tenant,
+        driver: args.driver,
+        speed: args.speed,
+        shows_progress: true,
+    };
+    let summary = match args.mqtt {
+        Some(broker) => replay::run(&plan, &mut replay::Mqtt::connect(&broker)?)?,
+        None => engine::replay(config, &plan)?,
+    };
+    let text = if args.json { format!("{}\n", summary.to_json()) } else { format!("{summary}\n") };
+    print(&text)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
 }
 
 /// Logs to standard error, so that standard output is the command's own.
@@ -245,7 +260,7 @@ mod tests {
     #[test]
     fn overrides_are_taken_before_and_after_the_command() {
         let cli = Cli::try_parse_from(["rhumb", "--set", "a.b=1", "check-config", "--set", "c.d=2"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::CheckConfig { print: false })));
+        assert!(matches!(cli.command, Some(Command::CheckConfig { effective: false })));
         let cli =
             Cli::try_parse_from(["rhumb", "replay", "a.csv", "b.gpx", "--speed", "10", "--tenant", "acme"]).unwrap();
         let Some(Command::Replay(args)) = cli.command else { panic!("not a replay") };

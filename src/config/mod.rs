@@ -17,7 +17,8 @@ pub use invalid::{Invalid, Origin};
 pub use merge::Sources;
 pub use sections::{Admin, Auth, AuthMode, Dedupe, Geo, Registry, Rules};
 
-use self::parts::{http, journal, mqtt, pipeline, store};
+use self::parts::{http, mqtt, pipeline};
+use crate::{journal, store};
 
 /// Everything that can be configured, validated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

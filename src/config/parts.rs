@@ -54,23 +54,35 @@ pub mod http {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields, default)]
     pub struct Config {
-        /// Address and port of the listener.
+        /// Where it listens.
         pub listen: SocketAddr,
-        /// Largest request body.
-        pub body_bytes_max: usize,
-        /// Most connections at a time.
+        /// Connections at once; the next one waits.
         pub connections_max: usize,
-        /// Seconds that a request may take, body included.
+        /// Longest body; a longer one is 413.
+        pub body_bytes_max: usize,
+        /// Most fixes in a body; more are 413.
+        pub fixes_max: usize,
+        /// Until the headers of the next request are there, from the connection's start or the last answer.
+        pub header_timeout_s: u64,
+        /// Until a body is there; later is 408.
+        pub body_timeout_s: u64,
+        /// Until a request is answered; later is 503.
         pub request_timeout_s: u64,
+        /// How long an answer waits for a client that does not read it.
+        pub write_timeout_s: u64,
     }
 
     impl Default for Config {
         fn default() -> Self {
             Self {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+                connections_max: 1_024,
                 body_bytes_max: 1_048_576,
-                connections_max: 10_000,
-                request_timeout_s: 30,
+                fixes_max: 10_000,
+                header_timeout_s: 30,
+                body_timeout_s: 20,
+                request_timeout_s: 60,
+                write_timeout_s: 30,
             }
         }
     }
@@ -86,43 +98,5 @@ pub mod pipeline {
     pub struct Config {
         /// Shard threads; 0 is one per core.
         pub shards: usize,
-    }
-}
-
-/// `[journal]`
-pub mod journal {
-    use super::*;
-
-    /// The durable log.
-    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-    #[serde(deny_unknown_fields, default)]
-    pub struct Config {
-        /// Bytes after which a segment is closed and the next begun.
-        pub segment_bytes: u64,
-    }
-
-    impl Default for Config {
-        fn default() -> Self {
-            Self { segment_bytes: 67_108_864 }
-        }
-    }
-}
-
-/// `[store]`
-pub mod store {
-    use super::*;
-
-    /// The embedded store.
-    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-    #[serde(deny_unknown_fields, default)]
-    pub struct Config {
-        /// Whether history is kept beyond the window in memory.
-        pub enabled: bool,
-    }
-
-    impl Default for Config {
-        fn default() -> Self {
-            Self { enabled: true }
-        }
     }
 }
