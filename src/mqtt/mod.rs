@@ -1,1 +1,4 @@
-//! mqtt
+//! The MQTT front door.
+
+pub mod codec;
+pub mod router;
