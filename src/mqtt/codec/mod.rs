@@ -3,7 +3,21 @@
 //! Types are the specification's, with reason codes as MQTT 5 numbers them; the encoder maps them to what 3.1.1 knows.
 //! What a client may not send is refused here with its clause, so that nothing behind has to check again.
 
+mod decode;
+mod encode;
+mod properties;
+mod reader;
+
 use bytes::Bytes;
+
+pub use decode::{decode, decode_connect};
+pub use encode::encode;
+
+/// Longest string or binary field.
+const STRING_BYTES_MAX: usize = 65_535;
+
+/// Largest value of a variable byte integer.
+const VARINT_MAX: u32 = 268_435_455;
 
 /// The protocol levels that the door speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +39,16 @@ pub struct Malformed {
     /// Reason code for the DISCONNECT or CONNACK of MQTT 5: 0x81 malformed packet, 0x82 protocol error, 0x84 unsupported
     /// protocol version, 0x90 topic name invalid...
     pub reason: u8,
+}
+
+impl Malformed {
+    const fn packet(what: &'static str, clause: &'static str) -> Self {
+        Self { what, clause, reason: 0x81 }
+    }
+
+    const fn protocol(what: &'static str, clause: &'static str) -> Self {
+        Self { what, clause, reason: 0x82 }
+    }
 }
 
 /// A client's CONNECT.
@@ -284,28 +308,30 @@ pub struct ConnAckProperties {
     pub server_keep_alive_s: Option<u16>,
 }
 
-/// Decodes one whole CONNECT, fixed header to last byte.
-pub fn decode_connect(_packet: &[u8]) -> Result<Connect, Malformed> {
-    unreachable!("signatures")
-}
-
-/// Decodes one whole packet of a connected client, fixed header to last byte. A second CONNECT and AUTH are refused.
-pub fn decode(_version: Version, _packet: &[u8]) -> Result<ClientPacket, Malformed> {
-    unreachable!("signatures")
-}
-
-/// Appends a packet for a client.
-pub fn encode(_version: Version, _packet: &ServerPacket, _out: &mut Vec<u8>) {
-    unreachable!("signatures")
-}
-
 /// Whether this may be published on: 1 to 65,535 bytes, no wildcard, no U+0000 [MQTT-3.3.2-2, MQTT-4.7.3-1,
-/// MQTT-4.7.3-2].
-pub fn is_topic(_topic: &str) -> bool {
-    unreachable!("signatures")
+/// MQTT-4.7.3-2, MQTT-4.7.3-3].
+pub fn is_topic(topic: &str) -> bool {
+    (1..=STRING_BYTES_MAX).contains(&topic.len()) && !topic.bytes().any(|byte| matches!(byte, b'+' | b'#' | 0))
 }
 
 /// Whether this is a topic filter [MQTT-4.7.1-1 to 3], shared ones included [MQTT-4.8.2-1, MQTT-4.8.2-2].
-pub fn is_filter(_filter: &str) -> bool {
-    unreachable!("signatures")
+pub fn is_filter(filter: &str) -> bool {
+    let plain = match filter.strip_prefix("$share/") {
+        None => filter,
+        Some(shared) => match shared.split_once('/') {
+            Some((group, rest)) if is_group(group) => rest,
+            _ => return false,
+        },
+    };
+    (1..=STRING_BYTES_MAX).contains(&filter.len()) && filter != "$share" && is_plain_filter(plain)
+}
+
+fn is_group(group: &str) -> bool {
+    !group.is_empty() && !group.contains(['+', '#', '\0'])
+}
+
+fn is_plain_filter(filter: &str) -> bool {
+    let levels_are_whole = filter.split('/').all(|level| level.len() <= 1 || !level.contains(['+', '#']));
+    let hash_is_last = filter.find('#').is_none_or(|at| at + 1 == filter.len());
+    !filter.is_empty() && !filter.contains('\0') && levels_are_whole && hash_is_last
 }
