@@ -70,7 +70,7 @@ impl Error {
     }
 
     /// Logs what failed and hides it from the client.
-    pub(super) fn internal(what: &'static str, error: &dyn std::error::Error) -> Self {
+    pub(super) fn internal(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "{what}");
         Self::Internal
     }

@@ -34,7 +34,7 @@ impl<S: Sync> FromRequestParts<S> for Principal {
 #[derive(Debug)]
 pub(super) struct Driver(pub(super) Arc<DriverKey>);
 
-impl<S: Sync> FromRequestParts<S> for Driver {
+impl<S: Send + Sync> FromRequestParts<S> for Driver {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
@@ -79,21 +79,25 @@ impl Params {
 
     /// A decimal number within `range`.
     pub(super) fn number(&self, name: &'static str, range: RangeInclusive<f64>) -> Result<Option<f64>, Error> {
-        self.parsed(name, |text| text.trim().parse().ok().filter(|number| range.contains(number)), || {
-            format!("a number from {} to {}", range.start(), range.end())
-        })
+        self.parsed(
+            name,
+            |text| text.trim().parse().ok().filter(|number| range.contains(number)),
+            || format!("a number from {} to {}", range.start(), range.end()),
+        )
     }
 
     /// A whole number within `range`.
     pub(super) fn whole(&self, name: &'static str, range: RangeInclusive<usize>) -> Result<Option<usize>, Error> {
-        self.parsed(name, |text| text.trim().parse().ok().filter(|number| range.contains(number)), || {
-            format!("a whole number from {} to {}", range.start(), range.end())
-        })
+        self.parsed(
+            name,
+            |text| text.trim().parse().ok().filter(|number| range.contains(number)),
+            || format!("a whole number from {} to {}", range.start(), range.end()),
+        )
     }
 
     /// An instant: RFC 3339, or seconds or milliseconds since the epoch.
     pub(super) fn instant(&self, name: &'static str) -> Result<Option<TimestampMs>, Error> {
-        self.parsed(name, instant, || "an RFC 3339 date-time or an epoch number".into())
+        self.parsed(name, instant, || "an RFC 3339 date-time or an epoch number")
     }
 
     /// Reads a parameter with `read`; what it returns `None` for is answered with what is `wanted`.

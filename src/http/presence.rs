@@ -1,5 +1,7 @@
 //! Whether a driver can be counted on now, and how `nearest` and `within` show a driver.
 
+use std::fmt;
+
 use serde::{Serialize, Serializer};
 
 use crate::fix::Fix;
@@ -85,15 +87,21 @@ pub(super) struct Shown<'a> {
     heading: Option<f64>,
 }
 
-/// An instant that serialises as RFC 3339.
+/// An instant that is shown as RFC 3339, in UTC.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rfc3339(pub(super) TimestampMs);
 
-impl Serialize for Rfc3339 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = Vec::with_capacity(24);
         wire::time::write_rfc3339(self.0, &mut text);
-        serializer.serialize_str(&String::from_utf8_lossy(&text))
+        formatter.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -108,10 +108,11 @@ async fn connection(
         .serve_connection(io, TowerToHyperService::new(router))
         .with_upgrades();
     let mut served = pin!(served);
+    // An error says that the server is gone, which is a shutdown too.
+    let stop = async { drop(stopped.wait_for(|is_stopped| *is_stopped).await) };
     let ended = tokio::select! {
         ended = &mut served => ended,
-        // An error says that the server is gone, which is a shutdown too.
-        _ = stopped.wait_for(|is_stopped| *is_stopped) => {
+        () = stop => {
             served.as_mut().graceful_shutdown();
             served.await
         }
@@ -129,3 +130,6 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         tracing::error!(%error, "an http request panicked");
     }
 }
+
+#[cfg(test)]
+mod tests;

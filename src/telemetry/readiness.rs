@@ -28,10 +28,7 @@ impl Readiness {
 
     /// The parts that are not fit now, in the order in which they were added. Empty says ready.
     pub fn unready(&self) -> Vec<Unready> {
-        self.checks
-            .iter()
-            .filter_map(|(part, check)| check().err().map(|reason| Unready { part, reason }))
-            .collect()
+        self.checks.iter().filter_map(|(part, check)| check().err().map(|reason| Unready { part, reason })).collect()
     }
 }
 
