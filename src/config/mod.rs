@@ -1,1 +1,107 @@
-//! config
+//! What the engine runs with: a file, the environment and `--set`, merged in that order and checked before anything binds.
+//!
+//! Each part owns its own `Config`; [`Config`] is a struct of those. Every key has a default, so a key that the defaults do
+//! not serialise does not exist. Off is said by a value (`0`), never by leaving the key out.
+
+mod invalid;
+mod keys;
+mod merge;
+pub mod parts;
+mod sections;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use invalid::{Invalid, Origin};
+pub use merge::Sources;
+pub use sections::{Admin, Auth, AuthMode, Dedupe, Geo, Registry, Rules};
+
+use self::parts::{http, journal, mqtt, pipeline, store};
+
+/// Everything that can be configured, validated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the engine keeps everything: journal, store, the lock that one process holds.
+    pub data_dir: PathBuf,
+    /// The MQTT front door.
+    pub mqtt: mqtt::Config,
+    /// The public HTTP API.
+    pub http: http::Config,
+    /// The operator's HTTP port.
+    pub admin: Admin,
+    /// The shards.
+    pub pipeline: pipeline::Config,
+    /// How duplicates are told.
+    pub dedupe: Dedupe,
+    /// When a fix is refused.
+    pub rules: Rules,
+    /// The durable log.
+    pub journal: journal::Config,
+    /// The embedded store.
+    pub store: store::Config,
+    /// The index of positions.
+    pub geo: Geo,
+    /// Which tenants and drivers there may be.
+    pub registry: Registry,
+    /// Who may do what.
+    pub auth: Auth,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            mqtt: mqtt::Config::default(),
+            http: http::Config::default(),
+            admin: Admin::default(),
+            pipeline: pipeline::Config::default(),
+            dedupe: Dedupe::default(),
+            rules: Rules::default(),
+            journal: journal::Config::default(),
+            store: store::Config::default(),
+            geo: Geo::default(),
+            registry: Registry::default(),
+            auth: Auth::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Merges the sources over the defaults and checks every value.
+    ///
+    /// # Errors
+    /// The first thing that is wrong: where it was said, what was found and what is wanted.
+    pub fn load(sources: &Sources) -> Result<Self, Invalid> {
+        let merged = merge::merge(sources)?;
+        merged.config.check_listeners().map_err(|(key, found)| Invalid {
+            origin: merged.origin_of(key),
+            key: Some(key.to_owned()),
+            found,
+            wants: "a loopback address while auth.mode is \"open\", since whoever reached it could do everything".to_owned(),
+        })?;
+        Ok(merged.config)
+    }
+
+    /// The effective configuration, as a file that [`Config::load`] reads back.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every section serialises: a test does it with the defaults")
+    }
+
+    /// The first listener that strangers could reach without showing who they are.
+    fn check_listeners(&self) -> Result<(), (&'static str, String)> {
+        if self.auth.mode != AuthMode::Open {
+            return Ok(());
+        }
+        let listeners =
+            [("mqtt.listen", self.mqtt.listen), ("http.listen", self.http.listen), ("admin.listen", self.admin.listen)];
+        match listeners.into_iter().find(|(_, address)| !address.ip().is_loopback()) {
+            Some((key, address)) => Err((key, format!("\"{address}\""))),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

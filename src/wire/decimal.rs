@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(print(-740_060_000, 7), "-74.006");
         assert_eq!(print(-1, 7), "-0.0000001");
         assert_eq!(print(0, 7), "0");
-        assert_eq!(print(270_00, 2), "270");
+        assert_eq!(print(27_000, 2), "270");
         assert_eq!(print(i64::MIN, 0), i64::MIN.to_string());
     }
 

@@ -2,6 +2,7 @@
 //! beyond "this cannot be read".
 
 pub mod decimal;
+pub mod draft;
 mod encode;
 pub mod native;
 mod native_fast;

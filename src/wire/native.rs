@@ -30,11 +30,12 @@
 //! Two parsers do this. The fast one knows the plain form and hands over whatever else it meets; the general one knows
 //! all of JSON. Neither recurses into what is nested, and neither keeps more than a constant times the payload.
 
+use super::draft::Field;
 pub use super::encode::{encode, encode_report};
+#[cfg(doc)]
 use super::time;
 use super::{native_fast, native_general};
-use crate::fix::{Element, Reason, Report};
-use crate::units::TimestampMs;
+use crate::fix::Element;
 
 /// Reads a payload and appends what it holds to `elements`: one element for an object or for anything unreadable, one
 /// for each member of an array.
@@ -46,99 +47,22 @@ pub fn decode(payload: &[u8], elements: &mut Vec<Element>) {
     }
 }
 
-/// The values that a fix can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
-    Latitude,
-    Longitude,
-    Timestamp,
-    Speed,
-    Heading,
-    Altitude,
-    Accuracy,
-    Battery,
-    Satellites,
-    Hdop,
-    Seq,
-}
-
-impl Field {
-    pub(super) fn of_key(key: &[u8]) -> Option<Self> {
-        Some(match key {
-            b"latitude" | b"lat" => Self::Latitude,
-            b"longitude" | b"lon" | b"lng" => Self::Longitude,
-            b"timestamp" => Self::Timestamp,
-            b"speed" => Self::Speed,
-            b"heading" | b"bearing" | b"course" => Self::Heading,
-            b"altitude" => Self::Altitude,
-            b"accuracy" => Self::Accuracy,
-            b"battery" => Self::Battery,
-            b"satellites" => Self::Satellites,
-            b"hdop" => Self::Hdop,
-            b"seq" => Self::Seq,
-            _ => return None,
-        })
-    }
-}
-
-/// What an object has said so far. A NaN stands for a number that is absent or unreadable.
-#[derive(Debug)]
-pub(super) struct Draft {
-    report: Report,
-    time_is_readable: bool,
-}
-
-impl Draft {
-    pub(super) fn new() -> Self {
-        Self { report: Report::at(None, f64::NAN, f64::NAN), time_is_readable: true }
-    }
-
-    /// Sets any field but the timestamp; a NaN clears it.
-    pub(super) fn set_number(&mut self, field: Field, value: f64) {
-        let report = &mut self.report;
-        match field {
-            Field::Latitude => report.latitude = value,
-            Field::Longitude => report.longitude = value,
-            Field::Timestamp => {}
-            Field::Speed => report.speed_mps = within(value, 0.0, f64::from(f32::MAX)),
-            Field::Heading => report.heading_deg = within(value, 0.0, 360.0),
-            Field::Altitude => report.altitude_m = within(value, f64::from(f32::MIN), f64::from(f32::MAX)),
-            Field::Accuracy => report.accuracy_m = within(value, 0.0, f64::from(f32::MAX)),
-            Field::Hdop => report.hdop = within(value, 0.0, f64::from(f32::MAX)),
-            Field::Battery => {
-                report.battery_percent = (0.0..=100.0).contains(&value).then(|| value.round() as u8);
-            }
-            Field::Satellites => report.satellites = whole(value, f64::from(u8::MAX)).map(|value| value as u8),
-            Field::Seq => report.seq = whole(value, f64::from(u32::MAX)).map(|value| value as u32),
-        }
-    }
-
-    /// The timestamp is there; `None` says that it cannot be read.
-    pub(super) fn set_time(&mut self, time: Option<TimestampMs>) {
-        self.report.time = time;
-        self.time_is_readable = time.is_some();
-    }
-
-    /// The timestamp is `null`.
-    pub(super) fn clear_time(&mut self) {
-        self.report.time = None;
-        self.time_is_readable = true;
-    }
-
-    pub(super) fn finish(&self) -> Element {
-        if self.report.latitude.is_nan() || self.report.longitude.is_nan() || !self.time_is_readable {
-            return Err(Reason::Malformed);
-        }
-        Ok(self.report)
-    }
-}
-
-fn within(value: f64, min: f64, max: f64) -> f32 {
-    if (min..=max).contains(&value) { value as f32 } else { f32::NAN }
-}
-
-fn whole(value: f64, max: f64) -> Option<f64> {
-    ((0.0..=max).contains(&value) && value.fract() == 0.0).then_some(value)
+/// The field of a key.
+pub(super) fn field_of(key: &[u8]) -> Option<Field> {
+    Some(match key {
+        b"latitude" | b"lat" => Field::Latitude,
+        b"longitude" | b"lon" | b"lng" => Field::Longitude,
+        b"timestamp" => Field::Timestamp,
+        b"speed" => Field::Speed,
+        b"heading" | b"bearing" | b"course" => Field::Heading,
+        b"altitude" => Field::Altitude,
+        b"accuracy" => Field::Accuracy,
+        b"battery" => Field::Battery,
+        b"satellites" => Field::Satellites,
+        b"hdop" => Field::Hdop,
+        b"seq" => Field::Seq,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

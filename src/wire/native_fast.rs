@@ -5,7 +5,8 @@
 //! [`super::native_general`]; what it does read, it reads to the same result.
 
 use super::decimal::Decimal;
-use super::native::{Draft, Field};
+use super::draft::{Draft, Field};
+use super::native::field_of;
 use super::time;
 use crate::fix::Element;
 
@@ -65,7 +66,7 @@ impl<'a> Scanner<'a> {
 
     fn object(&mut self) -> Option<Element> {
         self.at += 1;
-        let mut draft = Draft::new();
+        let mut draft = Draft::default();
         if self.peek_token()? == b'}' {
             self.at += 1;
             return Some(draft.finish());
@@ -84,7 +85,7 @@ impl<'a> Scanner<'a> {
         if self.next_token()? != b'"' {
             return None;
         }
-        let field = Field::of_key(self.text()?);
+        let field = field_of(self.text()?);
         if self.next_token()? != b':' {
             return None;
         }
@@ -101,11 +102,11 @@ impl<'a> Scanner<'a> {
             }
             (Some(field), b'-' | b'0'..=b'9') => {
                 let number = self.number()?;
-                draft.set_number(field, exact(number)?);
+                draft.set_number(field, Some(exact(number)?));
             }
             (Some(field), b'n') => {
                 self.literal(b"null")?;
-                draft.set_number(field, f64::NAN);
+                draft.set_number(field, None);
             }
             (None, b'"') => {
                 self.at += 1;

@@ -11,7 +11,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::decimal::Decimal;
-use super::native::{Draft, Field};
+use super::draft::{Draft, Field};
+use super::native::field_of;
 use super::time;
 use crate::fix::{Element, Reason};
 use crate::units::TimestampMs;
@@ -77,7 +78,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Draft, A::Error> {
-        let mut draft = Draft::new();
+        let mut draft = Draft::default();
         while let Some(Key(field)) = members.next_key()? {
             let value = members.next_value::<&RawValue>()?.get();
             match field {
@@ -110,13 +111,13 @@ impl Visitor<'_> for KeyVisitor {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-        Ok(Key(Field::of_key(key.as_bytes())))
+        Ok(Key(field_of(key.as_bytes())))
     }
 }
 
-/// A number's value, or a NaN for a value of another type. `value` is correct JSON.
-fn number(value: &str) -> f64 {
-    if is_number(value) { value.parse().unwrap_or(f64::NAN) } else { f64::NAN }
+/// A number's value, or `None` for a value of another type. `value` is correct JSON.
+fn number(value: &str) -> Option<f64> {
+    is_number(value).then(|| value.parse().ok()).flatten()
 }
 
 /// The instant of a timestamp's value, which is correct JSON.

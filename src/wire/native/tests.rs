@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fix::Fix;
-use crate::units::Position;
+use crate::fix::{Fix, Reason, Report};
+use crate::units::{Position, TimestampMs};
+use crate::wire::time;
 
 fn decoded(payload: &[u8]) -> Vec<Element> {
     let mut elements = Vec::new();

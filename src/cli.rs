@@ -1,0 +1,263 @@
+//! The command line: what is asked, with which configuration, and the exit code that says how it went.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use rhumb::config::{Config, Invalid, Origin, Sources};
+use rhumb::engine::{self, Engine};
+use rhumb::ids::{DriverId, TenantId};
+use rhumb::replay;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+/// The file that is read when none is named and it is there.
+const CONFIG_FILE: &str = "config.toml";
+
+/// The variable that says what is logged, as `tracing_subscriber` reads it: `info`, `rhumb::mqtt=debug,warn`.
+const LOG_VARIABLE: &str = "RHUMB_LOG";
+
+/// Rhumb: a GPS telemetry engine. Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(name = "rhumb", version)]
+struct Cli {
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct SourceArgs {
+    /// Configuration file, which has to exist [default: ./config.toml if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One key of the configuration, over file and environment; may be repeated
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or Ctrl-C (the default)
+    Serve,
+    /// Feed recorded traces into the data directory, or to an MQTT broker
+    Replay(ReplayArgs),
+    /// Check the configuration, as a start would
+    CheckConfig {
+        /// Print the configuration that is in effect
+        #[arg(long)]
+        print: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// CSV or GPX, plain or .gz
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Whose fixes they are
+    #[arg(long, default_value = "default", value_parser = TenantId::new)]
+    tenant: TenantId,
+    /// Publish to this broker instead of writing to the data directory, such as mqtt://127.0.0.1:1883
+    #[arg(long, value_name = "URL")]
+    mqtt: Option<String>,
+    /// How many times faster than recorded: 1, 10, max
+    #[arg(long, default_value = "max")]
+    speed: replay::Speed,
+    /// Whose track a GPX file is [default: the file's name]
+    #[arg(long, value_parser = DriverId::new)]
+    driver: Option<DriverId>,
+    /// Print the summary as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the program ends, after BSD's sysexits. The only place where exit codes are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// The command line makes no sense.
+    Usage = 64,
+    /// An input cannot be read.
+    Data = 65,
+    /// A fault of the program's.
+    Software = 70,
+    /// The journal could not be written or synced.
+    JournalIo = 74,
+    /// Another process has the data directory.
+    InUse = 75,
+    /// The configuration is wrong.
+    Config = 78,
+    /// A second Ctrl-C: 128 and the signal's number, as shells have it.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// The code for what went wrong.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.downcast_ref::<Invalid>().is_some() {
+        return Exit::Config;
+    }
+    match error.downcast_ref::<engine::Failure>() {
+        Some(engine::Failure::Journal(_)) => Exit::JournalIo,
+        Some(engine::Failure::InUse(_)) => Exit::InUse,
+        Some(engine::Failure::Input(_)) => Exit::Data,
+        None => Exit::Software,
+    }
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            // Help and version come this way too; a closed pipe is no reason to fail.
+            drop(said.print());
+            return if said.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(io::stderr(), "rhumb: {error:#}"));
+            exit_of(&error).into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let config = Config::load(&sources(cli.sources))?;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            start_log()?;
+            serve(config)
+        }
+        Command::Replay(args) => {
+            start_log()?;
+            engine::replay(config, &args.into())
+        }
+        Command::CheckConfig { print } => {
+            let text = if print { config.to_toml() } else { "ok\n".to_owned() };
+            io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+        }
+    }
+}
+
+/// The three sources of the configuration, as this process was started.
+fn sources(args: SourceArgs) -> Sources {
+    let default_file = PathBuf::from(CONFIG_FILE);
+    Sources {
+        file: args.config.or_else(|| default_file.exists().then_some(default_file)),
+        // What is not Unicode cannot be one of ours, whose names are ASCII; a value that is not is refused by its kind.
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+            .collect(),
+        sets: args.sets,
+    }
+}
+
+impl From<ReplayArgs> for replay::Options {
+    fn from(args: ReplayArgs) -> Self {
+        Self {
+            files: args.files,
+            tenant: args.tenant,
+            mqtt: args.mqtt,
+            speed: args.speed,
+            driver: args.driver,
+            json: args.json,
+        }
+    }
+}
+
+/// Logs to standard error, so that standard output is the command's own.
+fn start_log() -> Result<(), Invalid> {
+    let wanted =
+        std::env::var_os(LOG_VARIABLE).map_or_else(|| "info".into(), |value| value.to_string_lossy().into_owned());
+    let filter = EnvFilter::try_new(&wanted).map_err(|_| Invalid {
+        origin: Origin::Variable(LOG_VARIABLE.to_owned()),
+        key: None,
+        found: format!("\"{wanted}\""),
+        wants: "a log filter, such as info,rhumb::mqtt=debug".to_owned(),
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    Ok(())
+}
+
+/// Serves until told to stop, then drains.
+fn serve(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("rhumb-async")
+        .enable_all()
+        .build()
+        .context("cannot start the threads that serve HTTP")?;
+    runtime.block_on(async {
+        // Before anything else, so that a signal during recovery is kept and drains what was recovered.
+        let stop = stop_signal().context("cannot listen for signals")?;
+        let engine = Engine::start(config)?;
+        engine.serve_until(stop).await
+    })
+}
+
+/// Resolves on the first SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("interrupted: draining, once more to leave at once"),
+        }
+        drop(stop);
+        interrupt.recv().await;
+        #[expect(clippy::disallowed_methods, reason = "whoever asks twice does not want to wait for the drain")]
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    Ok(async move {
+        // The sender is dropped, never used: an error is the signal.
+        drop(stopped.await);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn overrides_are_taken_before_and_after_the_command() {
+        let cli = Cli::try_parse_from(["rhumb", "--set", "a.b=1", "check-config", "--set", "c.d=2"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::CheckConfig { print: false })));
+        let cli =
+            Cli::try_parse_from(["rhumb", "replay", "a.csv", "b.gpx", "--speed", "10", "--tenant", "acme"]).unwrap();
+        let Some(Command::Replay(args)) = cli.command else { panic!("not a replay") };
+        assert_eq!(args.files.len(), 2);
+        assert!(Cli::try_parse_from(["rhumb", "replay", "a.csv", "--tenant", "a/b"]).is_err());
+        assert!(Cli::try_parse_from(["rhumb", "replay"]).is_err());
+    }
+
+    #[test]
+    fn a_bad_configuration_exits_78_however_deep_it_is_wrapped() {
+        let invalid = Config::load(&Sources { sets: vec!["x".to_owned()], ..Sources::default() }).unwrap_err();
+        assert_eq!(exit_of(&anyhow::Error::from(invalid).context("while starting")), Exit::Config);
+        assert_eq!(exit_of(&anyhow::anyhow!("something else")), Exit::Software);
+    }
+}

@@ -1,0 +1,66 @@
+//! What each key wants: its kind by its default, and the range of every number.
+
+use std::ops::RangeInclusive;
+
+use toml::Value;
+
+/// Largest packet that the MQTT format can express: a five-byte header and 268,435,455 bytes.
+const MQTT_PACKET_BYTES_MAX: i64 = 268_435_460;
+
+/// A day.
+const DAY_S: i64 = 86_400;
+
+/// The range of every key that is a number; a test holds that none is missing. The unit is the end of the name.
+const RANGES: &[(&str, RangeInclusive<i64>)] = &[
+    ("mqtt.workers", 0..=1_024),
+    ("mqtt.packet_bytes_max", 128..=MQTT_PACKET_BYTES_MAX),
+    ("mqtt.connect_timeout_s", 1..=3_600),
+    ("mqtt.connections_max", 1..=10_000_000),
+    ("mqtt.in_flight_max", 1..=65_535),
+    ("mqtt.subscriber_queue_max", 1..=1_000_000),
+    ("mqtt.write_buffer_bytes_max", 4_096..=1_073_741_824),
+    ("http.body_bytes_max", 1_024..=1_073_741_824),
+    ("http.connections_max", 1..=1_000_000),
+    ("http.request_timeout_s", 1..=3_600),
+    ("pipeline.shards", 0..=1_024),
+    ("dedupe.window_fixes", 1..=4_096),
+    ("rules.future_s", 0..=100 * 366 * DAY_S),
+    ("rules.past_s", 0..=100 * 366 * DAY_S),
+    ("journal.segment_bytes", 1_048_576..=4_294_967_296),
+    ("geo.offline_after_s", 1..=366 * DAY_S),
+    ("registry.tenants_max", 1..=1_000_000),
+    ("registry.drivers_max", 1..=100_000_000),
+];
+
+/// The range of a key that is a number.
+pub(super) fn range(key: &str) -> Option<RangeInclusive<i64>> {
+    RANGES.iter().find(|(name, _)| *name == key).map(|(_, range)| range.clone())
+}
+
+/// What may stand at a key, in words.
+pub(super) fn wants(key: &str, default: &Value) -> String {
+    match default {
+        Value::Integer(_) => match range(key) {
+            Some(range) => format!("a whole number from {} to {}", range.start(), range.end()),
+            None => "a whole number".to_owned(),
+        },
+        Value::Boolean(_) => "true or false".to_owned(),
+        Value::String(_) if key.ends_with("listen") => "an address and a port, such as \"127.0.0.1:1883\"".to_owned(),
+        Value::String(_) if key == "auth.mode" => "\"open\"".to_owned(),
+        Value::String(_) => "a text in quotes".to_owned(),
+        Value::Array(_) => "a list in brackets".to_owned(),
+        Value::Float(_) => "a number".to_owned(),
+        Value::Datetime(_) => "a date and time".to_owned(),
+        Value::Table(keys) => format!("a section with the keys {}", names(keys)),
+    }
+}
+
+/// The keys of a section, as a list to read.
+pub(super) fn names(section: &toml::Table) -> String {
+    section.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+pub(super) fn ranged() -> impl Iterator<Item = &'static str> {
+    RANGES.iter().map(|(key, _)| *key)
+}

@@ -1,0 +1,124 @@
+use std::fs;
+
+use toml::{Table, Value};
+
+use super::*;
+
+fn load(file: &str, environment: &[(&str, &str)], sets: &[&str]) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rhumb.toml");
+    fs::write(&path, file).unwrap();
+    let sources = Sources {
+        file: Some(path),
+        environment: environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        sets: sets.iter().map(|text| text.to_string()).collect(),
+    };
+    let dir_prefix = format!("{}/", dir.path().display());
+    Config::load(&sources).map_err(|invalid| invalid.to_string().replace(&dir_prefix, ""))
+}
+
+fn leaves(section: &Table, prefix: &str, found: &mut Vec<(String, Value)>) {
+    for (name, value) in section {
+        let key = format!("{prefix}{name}");
+        match value {
+            Value::Table(inner) => leaves(inner, &format!("{key}."), found),
+            _ => found.push((key, value.clone())),
+        }
+    }
+}
+
+fn leaves_of(table: &Table) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    leaves(table, "", &mut found);
+    found
+}
+
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml");
+
+#[test]
+fn the_shipped_file_holds_every_key_at_its_default() {
+    let shipped: Table = fs::read_to_string(SHIPPED).unwrap().parse().unwrap();
+    let defaults = Table::try_from(Config::default()).unwrap();
+    assert_eq!(leaves_of(&shipped), leaves_of(&defaults));
+    let sources = Sources { file: Some(SHIPPED.into()), ..Sources::default() };
+    assert_eq!(Config::load(&sources).unwrap(), Config::default());
+}
+
+#[test]
+fn the_shipped_file_comments_every_key() {
+    let text = fs::read_to_string(SHIPPED).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    for (number, pair) in lines.windows(2).enumerate() {
+        if pair[1].contains(" = ") && !pair[1].starts_with('#') {
+            assert!(pair[0].starts_with("# "), "config.toml line {}: no comment above it", number + 2);
+        }
+    }
+}
+
+#[test]
+fn every_number_has_a_range_and_its_default_is_inside() {
+    let defaults = leaves_of(&Table::try_from(Config::default()).unwrap());
+    for (key, value) in &defaults {
+        if let Value::Integer(number) = value {
+            let range = keys::range(key).unwrap_or_else(|| panic!("{key} has no range"));
+            assert!(range.contains(number), "{key} = {number}");
+        }
+    }
+    for key in keys::ranged() {
+        assert!(defaults.iter().any(|(name, _)| name == key), "a range for {key}, which is no key");
+    }
+}
+
+#[test]
+fn what_is_printed_is_read_back() {
+    let config = load("[mqtt]\nlisten = \"127.0.0.1:0\"\n", &[], &["store.enabled=false"]).unwrap();
+    assert_eq!(load(&config.to_toml(), &[], &[]).unwrap(), config);
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_command_line_over_both() {
+    let file = "data_dir = \"file\"\n[mqtt]\nworkers = 1\nin_flight_max = 1\nconnect_timeout_s = 1\n[store]\n";
+    let environment = [("RHUMB_MQTT__WORKERS", "2"), ("RHUMB_MQTT__IN_FLIGHT_MAX", "2"), ("HOME", "/"), ("RHUMB_LOG", "debug")];
+    let config = load(file, &environment, &["mqtt.workers=3", "http.listen=[::1]:80", "store.enabled = false"]).unwrap();
+    assert_eq!(config.data_dir, PathBuf::from("file"));
+    assert_eq!((config.mqtt.connect_timeout_s, config.mqtt.in_flight_max, config.mqtt.workers), (1, 2, 3));
+    assert_eq!(config.http.listen.to_string(), "[::1]:80");
+    assert!(!config.store.enabled);
+}
+
+#[test]
+fn a_mistake_is_told_with_its_place_and_what_is_wanted() {
+    let cases: &[(&str, &[(&str, &str)], &[&str], &str)] = &[
+        ("\n[mqtt]\npacket_bytes = 5\n", &[], &[], "rhumb.toml line 3: mqtt.packet_bytes: found an unknown key, wants in [mqtt] one of connect_timeout_s, "),
+        ("[mqqt]\nlisten = 1\n", &[], &[], "rhumb.toml line 2: mqqt.listen: found an unknown key, wants at the top one of admin, auth, "),
+        ("[mqqt]\n", &[], &[], "rhumb.toml line 1: mqqt: found an unknown key, wants at the top one of "),
+        ("[data_dir]\nx = 1\n", &[], &[], "rhumb.toml line 2: data_dir.x: found an unknown key"),
+        ("mqtt = 5\n", &[], &[], "rhumb.toml line 1: mqtt: found 5 (integer), wants a section with the keys "),
+        ("\n\n[journal]\n# why\nsegment_bytes = 7", &[], &[], "rhumb.toml line 5: journal.segment_bytes: found 7, wants a whole number from 1048576 to 4294967296"),
+        ("[mqtt]\nin_flight_max = \"9\"", &[], &[], "rhumb.toml line 2: mqtt.in_flight_max: found \"9\" (string), wants a whole number from 1 to 65535"),
+        ("[mqtt]\nworkers = 99999999999999999999", &[], &[], "rhumb.toml line 2: mqtt.workers: found"),
+        ("[mqtt]\nlisten = \"localhost\"", &[], &[], "rhumb.toml line 2: mqtt.listen: found \"localhost\", wants an address and a port, such as \"127.0.0.1:1883\""),
+        ("[store]\nenabled = 1", &[], &[], "rhumb.toml line 2: store.enabled: found 1 (integer), wants true or false"),
+        ("[auth]\nmode = \"none\"", &[], &[], "rhumb.toml line 2: auth.mode: found \"none\", wants \"open\""),
+        ("[mqtt]\n\nlisten = \n", &[], &[], "rhumb.toml line 3: found "),
+        ("[mqtt]\nworkers = 1\nworkers = 2\n", &[], &[], "rhumb.toml line 3: found duplicate key"),
+        ("", &[("RHUMB_MQTT__WORKERS", "two")], &[], "environment variable RHUMB_MQTT__WORKERS: mqtt.workers: found \"two\", wants a whole number from 0 to 1024"),
+        ("", &[("RHUMB_MQTT_LISTEN", "127.0.0.1:1")], &[], "environment variable RHUMB_MQTT_LISTEN: mqtt_listen: found an unknown key"),
+        ("", &[], &["rules.future_s=-1"], "--set rules.future_s=-1: rules.future_s: found -1, wants a whole number from 0 to "),
+        ("", &[], &["workers"], "--set workers: found no =, wants section.key=value"),
+        ("", &[], &["=1"], "--set =1: : found an unknown key"),
+        ("[http]\nlisten = \"0.0.0.0:8080\"", &[], &[], "rhumb.toml line 2: http.listen: found \"0.0.0.0:8080\", wants a loopback address while auth.mode is \"open\""),
+        ("", &[("RHUMB_ADMIN__LISTEN", "10.0.0.1:1")], &[], "environment variable RHUMB_ADMIN__LISTEN: admin.listen: found \"10.0.0.1:1\", wants a loopback address"),
+    ];
+    for (file, environment, sets, expected) in cases {
+        let message = load(file, environment, sets).expect_err(expected);
+        assert!(message.starts_with(expected), "\nexpected {expected}\nfound    {message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_named_has_to_exist() {
+    let sources = Sources { file: Some("no/such.toml".into()), ..Sources::default() };
+    let message = Config::load(&sources).unwrap_err().to_string();
+    assert!(message.starts_with("no/such.toml: found No such file"), "{message}");
+}

@@ -1,0 +1,12 @@
+//! Namespaces inside the router.
+
+use crate::ids::TenantId;
+
+/// The namespace of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Mount {
+    /// One namespace for all (open mode).
+    Open,
+    /// A tenant's own.
+    Tenant(TenantId),
+}

@@ -1,0 +1,161 @@
+//! Writing a batch: each fix goes into the block that covers its time, or begins a new one.
+//!
+//! What comes in order of time fills the driver's last block up to [`BLOCK_FIXES`] and begins the next, so that a track
+//! in order is never split. What comes late is merged into the block it belongs to, which is halved when it grows past
+//! [`BLOCK_FIXES_MAX`].
+
+use super::block::{self, BLOCK_FIXES, BLOCK_FIXES_MAX, Block};
+use super::embedded::{Found, Tables, malformed};
+use super::key::Key;
+use super::{DriverFixes, Error};
+use crate::fix::Fix;
+use crate::journal::JournalPosition;
+use crate::units::TimestampMs;
+
+/// The one that writes: the space it works in.
+#[derive(Default)]
+pub(super) struct Writer {
+    /// One driver's new fixes, in order of time.
+    fixes: Vec<Fix>,
+    /// A block with new fixes among its own.
+    merged: Vec<Fix>,
+    /// A block encoded.
+    value: Vec<u8>,
+}
+
+/// One driver's part of a batch of writes.
+struct Driver<'a> {
+    tables: &'a Tables,
+    writes: &'a mut fjall::OwnedWriteBatch,
+    first_key: Key,
+}
+
+impl Writer {
+    /// See [`super::Store::apply`].
+    pub(super) fn apply(
+        &mut self,
+        tables: &Tables,
+        batch: &[DriverFixes<'_>],
+        upto: JournalPosition,
+    ) -> Result<(), Error> {
+        if let Some(held) = tables.position()?
+            && held.journal != upto.journal
+        {
+            return Err(Error::OtherJournal { held: held.journal, asked: upto.journal });
+        }
+        // A driver is read once and written once in a batch, however often it occurs. In order of keys the database
+        // also reads and writes close to where it just did.
+        let mut drivers: Vec<&DriverFixes<'_>> = batch.iter().collect();
+        drivers.sort_unstable_by_key(|driver| (driver.tenant, driver.driver));
+
+        let mut writes = tables.database.batch();
+        for same_driver in drivers.chunk_by(|one, other| (one.tenant, one.driver) == (other.tenant, other.driver)) {
+            let DriverFixes { tenant, driver, .. } = *same_driver[0];
+            let first_key = Key::first_of(tenant, driver)
+                .ok_or_else(|| Error::Id { tenant: tenant.to_owned(), driver: driver.to_owned() })?;
+            self.gather(same_driver);
+            self.apply_driver(&mut Driver { tables, writes: &mut writes, first_key })?;
+        }
+        tables.put_position(&mut writes, upto);
+        Ok(writes.commit()?)
+    }
+
+    /// Puts the fixes of one driver in order, each time once: the first that came.
+    fn gather(&mut self, same_driver: &[&DriverFixes<'_>]) {
+        self.fixes.clear();
+        for driver in same_driver {
+            self.fixes.extend_from_slice(driver.fixes);
+        }
+        self.fixes.sort_by_key(|fix| fix.time);
+        self.fixes.dedup_by_key(|fix| fix.time);
+    }
+
+    fn apply_driver(&mut self, driver: &mut Driver<'_>) -> Result<(), Error> {
+        let Self { fixes, merged, value } = self;
+        let mut rest = fixes.as_slice();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let Some(last) = driver.tables.covering(driver.first_key, TimestampMs(i64::MAX))? else {
+            driver.put(rest, BLOCK_FIXES, value);
+            return Ok(());
+        };
+        while let Some(earliest) = rest.first()
+            && earliest.time < last.first
+        {
+            let (found, next) = driver.cover(earliest.time)?;
+            let until = next.map_or(rest.len(), |next| rest.partition_point(|fix| fix.time < next.first));
+            let (covered, after) = rest.split_at(until);
+            if driver.merge(&found, covered, merged)? {
+                let pieces = if merged.len() <= BLOCK_FIXES_MAX { 1 } else { merged.len() / BLOCK_FIXES };
+                driver.replace(&found, merged, merged.len().div_ceil(pieces), value);
+            }
+            rest = after;
+        }
+        let Some(earliest) = rest.first() else { return Ok(()) };
+        let block = driver.block(&last)?;
+        if block.len() >= BLOCK_FIXES as u64 && block.ends_before(earliest.time) {
+            driver.put(rest, BLOCK_FIXES, value);
+        } else if driver.merge(&last, rest, merged)? {
+            driver.replace(&last, merged, BLOCK_FIXES, value);
+        }
+        Ok(())
+    }
+}
+
+impl Driver<'_> {
+    /// The block for what is from `time` on, and the one after it. What is older than all blocks belongs to the first.
+    fn cover(&self, time: TimestampMs) -> Result<(Found, Option<Found>), Error> {
+        let found = match self.tables.covering(self.first_key, time)? {
+            Some(found) => found,
+            None => self
+                .tables
+                .following(self.first_key, time)?
+                .ok_or_else(|| malformed(self.first_key.at(time).as_ref()))?,
+        };
+        let next = self.tables.following(self.first_key, found.first.saturating_add_ms(1))?;
+        Ok((found, next))
+    }
+
+    fn block<'f>(&self, found: &'f Found) -> Result<Block<'f>, Error> {
+        found.block(self.first_key.at(found.first))
+    }
+
+    /// Merges a block and new fixes by time; the block's own stay where both have a time. Tells whether anything was
+    /// new.
+    fn merge(&self, found: &Found, fixes: &[Fix], merged: &mut Vec<Fix>) -> Result<bool, Error> {
+        merged.clear();
+        let mut new = fixes.iter().peekable();
+        let mut is_changed = false;
+        for held in self.block(found)?.fixes() {
+            let held = held.map_err(|_| malformed(self.first_key.at(found.first).as_ref()))?;
+            while let Some(fix) = new.next_if(|fix| fix.time <= held.time) {
+                if fix.time < held.time {
+                    merged.push(*fix);
+                    is_changed = true;
+                }
+            }
+            merged.push(held);
+        }
+        is_changed |= new.peek().is_some();
+        merged.extend(new);
+        Ok(is_changed)
+    }
+
+    /// Writes `fixes`, at least one, in place of a block.
+    fn replace(&mut self, found: &Found, fixes: &[Fix], fixes_a_block: usize, value: &mut Vec<u8>) {
+        if fixes[0].time != found.first {
+            self.writes.remove(&self.tables.blocks, self.first_key.at(found.first).as_ref());
+        }
+        self.put(fixes, fixes_a_block, value);
+    }
+
+    /// Writes fixes as new blocks.
+    fn put(&mut self, fixes: &[Fix], fixes_a_block: usize, value: &mut Vec<u8>) {
+        for fixes in fixes.chunks(fixes_a_block) {
+            value.clear();
+            block::encode(fixes, value);
+            self.writes.insert(&self.tables.blocks, self.first_key.at(fixes[0].time).as_ref(), value.as_slice());
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The store itself: opening it, reading it, and the position it holds.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fjall::config::FilterPolicy;
+use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, UserValue};
+
+use super::apply::Writer;
+use super::block::Block;
+use super::key::{self, Key};
+use super::{Config, DriverFixes, Error};
+use crate::fix::Fix;
+use crate::journal::{JournalId, JournalPosition};
+use crate::units::TimestampMs;
+
+/// The form of the whole store: which keyspaces there are and what is in them.
+const FORM: u8 = 1;
+const FORM_KEY: &str = "form";
+const POSITION_KEY: &str = "position";
+
+/// Memory for fresh blocks before they are flushed. The database keeps the value it was made with, so this is no
+/// configuration; at worst five of them exist at a time.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+
+/// The embedded store. Clones are handles to the same one; the last one dropped closes it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    tables: Tables,
+    writer: Mutex<Writer>,
+}
+
+/// The open database.
+pub(super) struct Tables {
+    pub(super) database: Database,
+    /// [`Key`] to [`Block`]. A driver's blocks do not overlap: each holds what is from its key's time on and before the
+    /// next one's.
+    pub(super) blocks: Keyspace,
+    /// What is one of a kind: the form and the position.
+    pub(super) meta: Keyspace,
+}
+
+/// A block as found in the database.
+pub(super) struct Found {
+    /// The time in its key.
+    pub(super) first: TimestampMs,
+    /// Its bytes.
+    pub(super) value: UserValue,
+}
+
+impl Store {
+    /// Opens the store in `dir`, making it if there is none. After a crash this reads the database's own journals.
+    pub fn open(dir: &Path, config: &Config) -> Result<Self, Error> {
+        config.check()?;
+        let database = Database::builder(dir)
+            .cache_size(config.cache_bytes)
+            .max_journaling_size(config.journal_bytes_max)
+            .max_cached_files(Some(config.files_open_max))
+            .worker_threads(config.worker_threads)
+            .open()
+            .map_err(|error| match error {
+                fjall::Error::Locked => Error::Locked { dir: dir.to_owned() },
+                other => other.into(),
+            })?;
+        // Blocks are found by the greatest key not above a time, for which filters say nothing.
+        let blocks = database.keyspace("blocks", || {
+            KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).filter_policy(FilterPolicy::disabled())
+        })?;
+        let meta = database.keyspace("meta", KeyspaceCreateOptions::default)?;
+        match meta.get(FORM_KEY)?.as_deref() {
+            None => meta.insert(FORM_KEY, [FORM])?,
+            Some([FORM]) => {}
+            Some(found) => {
+                return Err(Error::Form { found: found.first().copied().unwrap_or_default(), known: FORM });
+            }
+        }
+        let tables = Tables { database, blocks, meta };
+        Ok(Self(Arc::new(Inner { tables, writer: Mutex::default() })))
+    }
+
+    /// The journal position up to which the store has every fix; `None` before the first [`Store::apply`].
+    pub fn applied(&self) -> Result<Option<JournalPosition>, Error> {
+        self.0.tables.position()
+    }
+
+    /// Adds fixes and moves the position to `upto`, all or nothing. A fix whose driver and time are there already
+    /// changes nothing, so that applying again does no harm.
+    ///
+    /// On return it is seen by every reader and outlives this process; it outlives the machine from the next
+    /// [`Store::sync`] on. Callers wait for each other.
+    pub fn apply(&self, batch: &[DriverFixes<'_>], upto: JournalPosition) -> Result<(), Error> {
+        // A panic in between left nothing but scratch space behind.
+        let mut writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.apply(&self.0.tables, batch, upto)
+    }
+
+    /// Makes all that was applied so far outlive a crash of the machine. Blocks for an fsync.
+    pub fn sync(&self) -> Result<(), Error> {
+        Ok(self.0.tables.database.persist(PersistMode::SyncAll)?)
+    }
+
+    /// Whether the driver has a fix of exactly this time: one seek and half a block decoded.
+    pub fn contains(&self, tenant: &str, driver: &str, time: TimestampMs) -> Result<bool, Error> {
+        let Some(first_key) = Key::first_of(tenant, driver) else { return Ok(false) };
+        match self.0.tables.covering(first_key, time)? {
+            Some(found) => {
+                let key = first_key.at(found.first);
+                found.block(key)?.contains(time).map_err(|_| malformed(key.as_ref()))
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// The driver's fixes from `from` on and before `to`, oldest first, `limit` at most. Sees the store as it is at the
+    /// call, whatever is applied meanwhile.
+    pub fn track(
+        &self,
+        tenant: &str,
+        driver: &str,
+        from: TimestampMs,
+        to: TimestampMs,
+        limit: usize,
+    ) -> Result<Vec<Fix>, Error> {
+        let mut track = Vec::new();
+        let Some(first_key) = Key::first_of(tenant, driver) else { return Ok(track) };
+        if from >= to || limit == 0 {
+            return Ok(track);
+        }
+        let tables = &self.0.tables;
+        let snapshot = tables.database.snapshot();
+        let begin = match snapshot.range(&tables.blocks, first_key..=first_key.at(from)).next_back() {
+            Some(guard) => found(guard)?.first,
+            None => from,
+        };
+        for guard in snapshot.range(&tables.blocks, first_key.at(begin)..first_key.at(to)) {
+            let found = found(guard)?;
+            let key = first_key.at(found.first);
+            for fix in found.block(key)?.fixes() {
+                let fix = fix.map_err(|_| malformed(key.as_ref()))?;
+                if fix.time >= to {
+                    return Ok(track);
+                }
+                if fix.time >= from {
+                    track.push(fix);
+                    if track.len() == limit {
+                        return Ok(track);
+                    }
+                }
+            }
+        }
+        Ok(track)
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// How many fixes each of a driver's blocks has, in order.
+    pub(super) fn block_lens(&self, tenant: &str, driver: &str) -> Result<Vec<u64>, Error> {
+        let Some(first_key) = Key::first_of(tenant, driver) else { return Ok(Vec::new()) };
+        let last_key = first_key.at(TimestampMs(i64::MAX));
+        let blocks = self.0.tables.blocks.range(first_key..=last_key);
+        blocks.map(|guard| Ok(found(guard)?.block(first_key)?.len())).collect()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl Tables {
+    /// The position as of the last batch.
+    pub(super) fn position(&self) -> Result<Option<JournalPosition>, Error> {
+        let Some(value) = self.meta.get(POSITION_KEY)? else { return Ok(None) };
+        let (Some(journal), Some(sequence)) = (value.first_chunk::<16>(), value.last_chunk::<8>()) else {
+            return Err(malformed(POSITION_KEY.as_bytes()));
+        };
+        Ok(Some(JournalPosition { journal: JournalId(*journal), sequence: u64::from_be_bytes(*sequence) }))
+    }
+
+    /// Adds the position to a batch of writes.
+    pub(super) fn put_position(&self, writes: &mut fjall::OwnedWriteBatch, position: JournalPosition) {
+        let mut value = [0; 24];
+        value[..16].copy_from_slice(&position.journal.0);
+        value[16..].copy_from_slice(&position.sequence.to_be_bytes());
+        writes.insert(&self.meta, POSITION_KEY, value);
+    }
+
+    /// The driver's last block that begins at `time` or before.
+    pub(super) fn covering(&self, first_key: Key, time: TimestampMs) -> Result<Option<Found>, Error> {
+        self.blocks.range(first_key..=first_key.at(time)).next_back().map(found).transpose()
+    }
+
+    /// The driver's first block that begins at `time` or later.
+    pub(super) fn following(&self, first_key: Key, time: TimestampMs) -> Result<Option<Found>, Error> {
+        let last_key = first_key.at(TimestampMs(i64::MAX));
+        self.blocks.range(first_key.at(time)..=last_key).next().map(found).transpose()
+    }
+}
+
+impl Found {
+    /// The block's head; `key` is for the error.
+    pub(super) fn block(&self, key: Key) -> Result<Block<'_>, Error> {
+        Block::read(self.first, &self.value).map_err(|_| malformed(key.as_ref()))
+    }
+}
+
+fn found(guard: Guard) -> Result<Found, Error> {
+    let (key, value) = guard.into_inner()?;
+    let first = key::time_of(&key).ok_or_else(|| malformed(&key))?;
+    Ok(Found { first, value })
+}
+
+pub(super) fn malformed(key: &[u8]) -> Error {
+    Error::Malformed { key: key.escape_ascii().to_string() }
+}

@@ -1,0 +1,93 @@
+//! The keys of blocks: tenant, 0x00, driver, 0x00, the time of the block's first fix. In byte order a tenant's drivers
+//! stand together, and a driver's blocks in order of time.
+
+use crate::ids::{is_driver_id, is_tenant_id};
+use crate::limits::{DRIVER_ID_BYTES_MAX, TENANT_ID_BYTES_MAX};
+use crate::units::TimestampMs;
+
+const TIME_BYTES: usize = size_of::<i64>();
+
+const KEY_BYTES_MAX: usize = TENANT_ID_BYTES_MAX + 1 + DRIVER_ID_BYTES_MAX + 1 + TIME_BYTES;
+
+/// A driver's place in the order of keys, at some time.
+#[derive(Clone, Copy)]
+pub(super) struct Key {
+    bytes: [u8; KEY_BYTES_MAX],
+    len: usize,
+}
+
+impl Key {
+    /// The least key of a driver; `None` if these are not ids. That check keeps tenants apart: neither alphabet has the
+    /// 0x00 that ends a name.
+    pub(super) fn first_of(tenant: &str, driver: &str) -> Option<Self> {
+        if !is_tenant_id(tenant.as_bytes()) || !is_driver_id(driver.as_bytes()) {
+            return None;
+        }
+        let driver_at = tenant.len() + 1;
+        let time_at = driver_at + driver.len() + 1;
+        let mut bytes = [0; KEY_BYTES_MAX];
+        bytes[..tenant.len()].copy_from_slice(tenant.as_bytes());
+        bytes[driver_at..time_at - 1].copy_from_slice(driver.as_bytes());
+        Some(Self { bytes, len: time_at + TIME_BYTES })
+    }
+
+    /// The same driver's key at another time.
+    pub(super) fn at(mut self, time: TimestampMs) -> Self {
+        // The flipped sign bit puts times before 1970 first.
+        let ordered = (time.0 as u64) ^ (1 << 63);
+        self.bytes[self.len - TIME_BYTES..self.len].copy_from_slice(&ordered.to_be_bytes());
+        self
+    }
+}
+
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The time in a block's key, which is that of its first fix; `None` if the bytes are too few to be a key.
+pub(super) fn time_of(key: &[u8]) -> Option<TimestampMs> {
+    let ordered = u64::from_be_bytes(*key.last_chunk::<TIME_BYTES>()?);
+    Some(TimestampMs((ordered ^ (1 << 63)) as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(tenant: &str, driver: &str, time: i64) -> Vec<u8> {
+        Key::first_of(tenant, driver).unwrap().at(TimestampMs(time)).as_ref().to_vec()
+    }
+
+    #[test]
+    fn keys_sort_by_tenant_then_driver_then_time() {
+        let sorted = [
+            key("a", "d", i64::MIN),
+            key("a", "d", -1),
+            key("a", "d", 0),
+            key("a", "d", 1_708_092_000_000),
+            key("a", "d", i64::MAX),
+            key("a", "d1", 0),
+            key("ab", "d", 0),
+        ];
+        assert!(sorted.is_sorted());
+        assert_eq!(Key::first_of("a", "d").unwrap().as_ref(), sorted[0]);
+    }
+
+    #[test]
+    fn the_time_reads_back() {
+        for time in [i64::MIN, -1, 0, 1, i64::MAX] {
+            assert_eq!(time_of(&key("tenant", "driver", time)), Some(TimestampMs(time)));
+        }
+        assert_eq!(time_of(b"short"), None);
+    }
+
+    #[test]
+    fn names_that_are_no_ids_have_no_key() {
+        assert!(Key::first_of("a\0b", "c").is_none());
+        assert!(Key::first_of("a", "b\0c").is_none());
+        assert!(Key::first_of("", "d").is_none());
+        assert!(Key::first_of(&"t".repeat(32), &"d".repeat(64)).is_some());
+    }
+}
