@@ -44,16 +44,8 @@ const NEVER: u8 = 1 << 7;
 const FIELDS: usize = 8;
 
 /// Largest value of each optional field; altitude takes all 32 bits.
-const FIELD_MAX: [u32; FIELDS] = [
-    u32::MAX,
-    u16::MAX as u32,
-    u32::MAX,
-    u32::MAX,
-    u16::MAX as u32,
-    u32::MAX,
-    u8::MAX as u32,
-    u8::MAX as u32,
-];
+const FIELD_MAX: [u32; FIELDS] =
+    [u32::MAX, u16::MAX as u32, u32::MAX, u32::MAX, u16::MAX as u32, u32::MAX, u8::MAX as u32, u8::MAX as u32];
 
 /// Longest code of a `u64`.
 pub const VARINT_BYTES_MAX: usize = 10;
@@ -435,7 +427,7 @@ mod tests {
             }
             let (mut input, mut unpacker) = (&out[..], Unpacker::at(TimestampMs(at)));
             for expected in &fixes {
-                prop_assert_eq!(unpacker.unpack_marked(&mut input).as_ref(), Some(expected));
+                prop_assert_eq!(unpacker.unpack_marked(&mut input), Some(*expected));
             }
             prop_assert!(input.is_empty());
         }

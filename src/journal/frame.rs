@@ -55,20 +55,24 @@ impl<'a> Frame<'a> {
         HEADER_BYTES + self.records.len()
     }
 
-    /// The frame in `bytes`, which are its whole length as [`length`] told it; `None` if they are no sound frame.
-    pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let (header, records) = bytes.split_at_checked(HEADER_BYTES)?;
-        if crc32c::crc32c(&bytes[4..]) != u32_at(header, 0) || u32_at(header, 4) as usize != bytes.len() {
-            return None;
-        }
-        Some(Self {
+    /// Whether `bytes` are one whole frame.
+    pub(super) fn is_sound(bytes: &[u8]) -> bool {
+        bytes.len() >= HEADER_BYTES
+            && u32_at(bytes, 4) as usize == bytes.len()
+            && crc32c::crc32c(&bytes[4..]) == u32_at(bytes, 0)
+    }
+
+    /// The frame in `bytes`, which have been found sound.
+    pub(super) fn parse(bytes: &'a [u8]) -> Self {
+        let (header, records) = bytes.split_at(HEADER_BYTES);
+        Self {
             sequence: u64_at(header, 8),
             durable: u64_at(header, 16),
             received_at: TimestampMs(u64_at(header, 24) as i64),
             fixes: u32_at(header, 32),
             appender: u16::from_le_bytes([header[36], header[37]]),
             records,
-        })
+        }
     }
 }
 
@@ -127,12 +131,12 @@ fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     u64::from(u32_at(bytes, offset)) | u64::from(u32_at(bytes, offset + 4)) << 32
 }
 
-/// The first sound frame in `bytes` at or behind `from` that was written when `sequence` was known to be durable.
+/// Where in `bytes` the first sound frame begins that was written when `sequence` was known to be durable.
 ///
 /// For the search behind an unsound place: it tries every offset, since a wrong length says nothing of where the next
 /// frame begins.
-pub(super) fn find_proof(bytes: &[u8], from: usize, sequence: u64) -> Option<usize> {
-    (from..bytes.len().saturating_sub(HEADER_BYTES - 1)).find(|&offset| {
+pub(super) fn find_proof(bytes: &[u8], sequence: u64) -> Option<usize> {
+    (0..bytes.len().saturating_sub(HEADER_BYTES - 1)).find(|&offset| {
         let header = &bytes[offset..offset + HEADER_BYTES];
         // Cheap and almost always decisive: only a real header has both sequences near each other.
         let (found, durable) = (u64_at(header, 8), u64_at(header, 16));
@@ -140,6 +144,6 @@ pub(super) fn find_proof(bytes: &[u8], from: usize, sequence: u64) -> Option<usi
         let length = u32_at(header, 4) as usize;
         plausible
             && (HEADER_BYTES..=FRAME_BYTES_MAX).contains(&length)
-            && bytes.get(offset..offset + length).and_then(Frame::decode).is_some()
+            && bytes.get(offset..offset + length).is_some_and(Frame::is_sound)
     })
 }

@@ -1,18 +1,62 @@
-//! The journal.
+//! The journal: one log of frames that carry decisions, durable before anything is acknowledged.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `{first sequence, 20 digits}.journal` | a segment: header and frames, see `segment`, `frame` and `record` |
+//! | `next` | a segment that is being made and not part of the journal yet |
+//! | `lock` | nothing; locked by the process that writes |
+//!
+//! Shards encode their turns ([`TurnEncoder`]) and hand them to one writer thread ([`Appender`]), which gives each its
+//! sequence, writes all that wait with one write and one sync, moves the [`Watermark`] and then calls the appenders
+//! back. A [`Reader`] follows up to the watermark. A frame holds what was decided, so that whoever reads it applies and
+//! never judges again.
+//!
+//! What holds: sequences have no gaps; everything up to the watermark is on the disk; a frame's `durable` is below its
+//! own sequence and never falls; a batch of frames that were synced together shares one `durable` and one segment; after
+//! a failed write or sync the watermark stands still for good.
 
 mod error;
 mod frame;
+mod reader;
 mod record;
+mod recovery;
+mod scan;
+mod segment;
+mod storage;
+#[cfg(test)]
+mod tests;
 mod watermark;
+mod writer;
 
 pub use error::{Damage, Error, Malformed, Stopped};
 pub use frame::{APPENDER_OF_SEAL, FRAME_BYTES_MAX, Frame};
+pub use reader::Reader;
 pub use record::{Record, Records, Turn, TurnEncoder};
+pub use storage::{Storage, StorageFile};
 pub use watermark::Watermark;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::Sender;
+use serde::{Deserialize, Deserializer, de};
+
+use storage::{Directory, Lock};
+use writer::{Batch, Failure, Message, Writer};
+
+/// Turns that an appender may have handed over and not heard of; with no more, [`Appender::append`] does not block.
+pub const TURNS_IN_FLIGHT_MAX: usize = 64;
+
+/// Appenders in a journal's life.
+pub const APPENDERS_MAX: u16 = 64;
+
+/// Shortest segment that may be configured.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+/// Longest segment that may be configured: recovery may have to look through one as a whole, in memory.
+const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 
 /// Names one journal: random, made with its directory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,11 +89,12 @@ impl fmt::Display for JournalPosition {
     }
 }
 
-/// Size of the journal's files.
-#[derive(Clone, Debug, serde::Deserialize)]
+/// Sizes of the journal's files.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Length at which a segment is ended and the next begun.
+    /// Length at which a segment is ended and the next begun, 1 MiB to 4 GiB.
+    #[serde(deserialize_with = "segment_bytes")]
     pub segment_bytes: u64,
 }
 
@@ -59,91 +104,187 @@ impl Default for Config {
     }
 }
 
+fn segment_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let bytes = u64::deserialize(deserializer)?;
+    if (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) {
+        return Ok(bytes);
+    }
+    let wanted = format!("{SEGMENT_BYTES_MIN} (1 MiB) to {SEGMENT_BYTES_MAX} (4 GiB)");
+    Err(de::Error::invalid_value(de::Unexpected::Unsigned(bytes), &wanted.as_str()))
+}
+
 /// What [`open`] found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
+    /// Segments that were read.
+    pub segments: u64,
     /// Frames that were applied.
     pub frames: u64,
     /// Fixes in them.
     pub fixes: u64,
-    /// Segments that were read.
-    pub segments: u64,
-    /// Last sequence applied, 0 if none was.
+    /// Last sequence, 0 in a new journal.
     pub last: u64,
-    /// Bytes of a torn end that were cut off; they had not been acknowledged.
+    /// Bytes of a torn end that were cut off. None of them had been acknowledged.
     pub cut_bytes: u64,
 }
 
-/// Takes, recovers and starts the journal in `dir`, which is the journal's own and is made where missing.
+/// Called on the writer's thread with the sequences of one appender's frames that became durable, in order. All other
+/// appenders wait while it runs.
+pub type OnDurable = Box<dyn Fn(&[u64]) + Send>;
+
+/// Called with the error that stopped the writer.
+pub type OnFailure = Box<dyn FnOnce(&str) + Send>;
+
+/// Takes the journal in `dir` (its own directory, made where missing), recovers it and starts its writer.
+///
+/// Every frame goes through `apply` in order; an error from it says that the records do not read, and is reported as
+/// damage. When this returns, everything applied is durable. Blocks for as long as the journal takes to read.
 pub fn open(
     dir: &Path,
     config: &Config,
     apply: &mut dyn FnMut(&Frame<'_>) -> Result<(), Malformed>,
 ) -> Result<(Journal, Recovered), Error> {
-    unimplemented!("{dir:?} {config:?} {:?}", apply as *mut _)
+    let (directory, lock) = Directory::take(dir)?;
+    start(Arc::new(directory), Some(lock), config, apply)
 }
 
-/// A running journal: its writer's thread and the ways to it.
-#[derive(Debug)]
-pub struct Journal(JournalId);
+/// As [`open`], on other than a directory: nobody else may use `storage`.
+pub fn open_on(
+    storage: Arc<dyn Storage>,
+    config: &Config,
+    apply: &mut dyn FnMut(&Frame<'_>) -> Result<(), Malformed>,
+) -> Result<(Journal, Recovered), Error> {
+    start(storage, None, config, apply)
+}
 
-/// Called on the writer's thread with the sequences of one appender's frames that became durable, in order.
-pub type OnDurable = Box<dyn Fn(&[u64]) + Send>;
+fn start(
+    storage: Arc<dyn Storage>,
+    lock: Option<Lock>,
+    config: &Config,
+    apply: recovery::Apply<'_>,
+) -> Result<(Journal, Recovered), Error> {
+    let recovery::Ready { journal, segment, received_at, is_sealed, recovered } = recovery::recover(&storage, apply)?;
+    let watermark = Arc::new(Watermark::at(recovered.last));
+    let failure = Arc::new(Failure::default());
+    let (sender, turns) = crossbeam_channel::bounded(TURNS_IN_FLIGHT_MAX * usize::from(APPENDERS_MAX));
+    let writer = Writer {
+        storage: Arc::clone(&storage),
+        journal,
+        segment,
+        segment_bytes: config.segment_bytes,
+        watermark: Arc::clone(&watermark),
+        last: recovered.last,
+        received_at,
+        is_sealed,
+        batch: Batch::default(),
+    };
+    let failure_of_writer = Arc::clone(&failure);
+    let thread = std::thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(move || writer.run(&turns, &failure_of_writer))
+        .map_err(Error::io("start the writer's thread"))?;
+    let appenders = Mutex::default();
+    let journal =
+        Journal { id: journal, storage, watermark, failure, sender, appenders, thread: Some(thread), _lock: lock };
+    Ok((journal, recovered))
+}
+
+/// A journal that is being written: its writer's thread, and the ways to it. Dropping it closes it.
+#[derive(Debug)]
+pub struct Journal {
+    id: JournalId,
+    storage: Arc<dyn Storage>,
+    watermark: Arc<Watermark>,
+    failure: Arc<Failure>,
+    sender: Sender<Message>,
+    /// How many appenders there are; held while one is announced, so that numbers and places agree.
+    appenders: Mutex<u16>,
+    thread: Option<JoinHandle<()>>,
+    _lock: Option<Lock>,
+}
 
 impl Journal {
     /// Its name.
     pub fn id(&self) -> JournalId {
-        self.0
+        self.id
     }
-    /// A new appender (at most 64 in a journal's life).
+
+    /// A new appender, whose turns keep their order.
+    ///
+    /// # Panics
+    /// Beyond [`APPENDERS_MAX`].
     pub fn appender(&self, on_durable: OnDurable) -> Appender {
-        unimplemented!("{:p}", &on_durable)
+        let mut appenders = self.appenders.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = *appenders;
+        assert!(id < APPENDERS_MAX, "more than {APPENDERS_MAX} appenders");
+        *appenders += 1;
+        // A writer that has stopped says so when a turn is handed over.
+        drop(self.sender.send(Message::Appender(on_durable)));
+        Appender { id, sender: self.sender.clone() }
     }
-    /// How far it is durable.
+
+    /// The highest durable sequence, to ask for and to wait on.
     pub fn watermark(&self) -> Arc<Watermark> {
-        unimplemented!()
+        Arc::clone(&self.watermark)
     }
-    /// Reads on behind `after`, up to the durable end.
+
+    /// A reader of the frames behind `after`; 0 is before the first. [`Error::Outside`] if that is not in the journal.
     pub fn reader(&self, after: u64) -> Result<Reader, Error> {
-        unimplemented!("{after}")
+        Reader::open(&self.storage, &self.watermark, self.id, after)
     }
-    /// As reader, for a position that may be of another journal.
+
+    /// A reader of the frames behind a position; [`Error::Outside`] if it is of another journal or not in this one.
     pub fn reader_from(&self, position: JournalPosition) -> Result<Reader, Error> {
-        unimplemented!("{position}")
+        if position.journal == self.id {
+            return self.reader(position.sequence);
+        }
+        let first = segment::list(self.storage.as_ref())?.first().copied().unwrap_or(1);
+        Err(Error::Outside { position, journal: self.id, first, last: self.watermark.get() })
     }
-    /// Why it failed, if it did: nothing is acknowledged any more.
+
+    /// Why it acknowledges nothing any more, if so.
     pub fn failed(&self) -> Option<String> {
-        unimplemented!()
+        self.failure.get()
     }
-    /// Has `callback` called once, with the error, when the journal fails; at once if it has.
-    pub fn on_failure(&self, callback: Box<dyn FnOnce(&str) + Send>) {
-        unimplemented!("{:p}", &callback)
+
+    /// Has `callback` called with the error when the journal fails, on the writer's thread; at once if it has failed.
+    pub fn on_failure(&self, callback: OnFailure) {
+        self.failure.on_failure(callback);
     }
-    /// Writes and syncs what waits, then stops the writer.
-    pub fn close(self) -> Result<(), Error> {
-        unimplemented!()
+
+    /// Makes durable what was handed over so far, leaves a clean end and stops the writer. Blocks for the disk.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.stop();
+        self.failed().map_or(Ok(()), |error| Err(Error::Failed(error)))
+    }
+
+    fn stop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // Neither a writer that has stopped already nor one that panicked is news: `failed` knows.
+            drop(self.sender.send(Message::Close));
+            drop(thread.join());
+        }
     }
 }
 
-/// Where one shard hands its turns over.
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The way of one shard's turns to the writer.
 #[derive(Debug)]
-pub struct Appender(());
+pub struct Appender {
+    id: u16,
+    sender: Sender<Message>,
+}
 
 impl Appender {
-    /// Queues a turn.
+    /// Hands a turn over, to be made durable behind all that was handed over before. Does not block while there are at
+    /// most [`TURNS_IN_FLIGHT_MAX`]. An error says that the turn will not be written; after an `Ok` only the callback
+    /// says that it was.
     pub fn append(&self, turn: Turn) -> Result<(), Stopped> {
-        unimplemented!("{turn:?} {self:?}")
-    }
-}
-
-/// Reads the journal from a position up to its durable end.
-#[derive(Debug)]
-pub struct Reader(());
-
-impl Reader {
-    /// The next frame, `None` at the durable end for now.
-    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend its items")]
-    pub fn next(&mut self) -> Result<Option<Frame<'_>>, Error> {
-        unimplemented!()
+        self.sender.send(Message::Turn { appender: self.id, turn }).map_err(|_| Stopped)
     }
 }

@@ -60,6 +60,11 @@ impl Turn {
     pub fn len_bytes(&self) -> usize {
         self.bytes.len()
     }
+
+    /// CRC32C of its records, to tell whether two turns hold the same.
+    pub fn checksum(&self) -> u32 {
+        crc32c::crc32c(&self.bytes[HEADER_BYTES..])
+    }
 }
 
 /// Encodes a shard's turns, one after the other; allocates once a turn.
@@ -162,11 +167,8 @@ impl TurnEncoder {
         // The next turn is likely as long as this one.
         let mut next = Vec::with_capacity(self.bytes.len() + self.bytes.len() / 4 + CALL_BYTES_MAX);
         next.resize(HEADER_BYTES, 0);
-        let turn = Turn {
-            bytes: std::mem::replace(&mut self.bytes, next),
-            received_at: self.received_at,
-            fixes: self.fixes,
-        };
+        let turn =
+            Turn { bytes: std::mem::replace(&mut self.bytes, next), received_at: self.received_at, fixes: self.fixes };
         self.begin(self.received_at);
         turn
     }
@@ -287,8 +289,7 @@ impl<'a> Records<'a> {
                 *value = take_varint(&mut self.input)?;
             }
         }
-        let mut counts =
-            Counts { stored: values[0], late: values[1], duplicate: values[2], ..Counts::default() };
+        let mut counts = Counts { stored: values[0], late: values[1], duplicate: values[2], ..Counts::default() };
         counts.rejected.copy_from_slice(&values[3..]);
         Some(counts)
     }
