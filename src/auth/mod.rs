@@ -3,7 +3,7 @@
 //! A door makes a [`Principal`] once a request or a connection has shown who it is, and everything behind it takes the
 //! tenant from there and from nowhere else.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{InvalidId, TenantId};
 
@@ -11,7 +11,7 @@ use crate::ids::{InvalidId, TenantId};
 pub const TENANT_DEFAULT: &str = "default";
 
 /// `[auth]` of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Whether credentials are asked for.
@@ -19,7 +19,7 @@ pub struct Config {
 }
 
 /// How a door finds out who is asking.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Nobody is asked: whoever reaches a listener on this machine is its operator. Only fit for loopback.

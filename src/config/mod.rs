@@ -79,7 +79,8 @@ impl Config {
             origin: merged.origin_of(key),
             key: Some(key.to_owned()),
             found,
-            wants: "a loopback address while auth.mode is \"open\", since whoever reached it could do everything".to_owned(),
+            wants: "a loopback address while auth.mode is \"open\", since whoever reached it could do everything"
+                .to_owned(),
         })?;
         Ok(merged.config)
     }

@@ -78,8 +78,10 @@ fn what_is_printed_is_read_back() {
 #[test]
 fn the_environment_wins_over_the_file_and_the_command_line_over_both() {
     let file = "data_dir = \"file\"\n[mqtt]\nworkers = 1\nin_flight_max = 1\nconnect_timeout_s = 1\n[store]\n";
-    let environment = [("RHUMB_MQTT__WORKERS", "2"), ("RHUMB_MQTT__IN_FLIGHT_MAX", "2"), ("HOME", "/"), ("RHUMB_LOG", "debug")];
-    let config = load(file, &environment, &["mqtt.workers=3", "http.listen=[::1]:80", "store.enabled = false"]).unwrap();
+    let environment =
+        [("RHUMB_MQTT__WORKERS", "2"), ("RHUMB_MQTT__IN_FLIGHT_MAX", "2"), ("HOME", "/"), ("RHUMB_LOG", "debug")];
+    let config =
+        load(file, &environment, &["mqtt.workers=3", "http.listen=[::1]:80", "store.enabled = false"]).unwrap();
     assert_eq!(config.data_dir, PathBuf::from("file"));
     assert_eq!((config.mqtt.connect_timeout_s, config.mqtt.in_flight_max, config.mqtt.workers), (1, 2, 3));
     assert_eq!(config.http.listen.to_string(), "[::1]:80");
@@ -89,26 +91,76 @@ fn the_environment_wins_over_the_file_and_the_command_line_over_both() {
 #[test]
 fn a_mistake_is_told_with_its_place_and_what_is_wanted() {
     let cases: &[(&str, &[(&str, &str)], &[&str], &str)] = &[
-        ("\n[mqtt]\npacket_bytes = 5\n", &[], &[], "rhumb.toml line 3: mqtt.packet_bytes: found an unknown key, wants in [mqtt] one of connect_timeout_s, "),
-        ("[mqqt]\nlisten = 1\n", &[], &[], "rhumb.toml line 2: mqqt.listen: found an unknown key, wants at the top one of admin, auth, "),
+        (
+            "\n[mqtt]\npacket_bytes = 5\n",
+            &[],
+            &[],
+            "rhumb.toml line 3: mqtt.packet_bytes: found an unknown key, wants in [mqtt] one of connect_timeout_s, ",
+        ),
+        (
+            "[mqqt]\nlisten = 1\n",
+            &[],
+            &[],
+            "rhumb.toml line 2: mqqt.listen: found an unknown key, wants at the top one of admin, auth, ",
+        ),
         ("[mqqt]\n", &[], &[], "rhumb.toml line 1: mqqt: found an unknown key, wants at the top one of "),
         ("[data_dir]\nx = 1\n", &[], &[], "rhumb.toml line 2: data_dir.x: found an unknown key"),
         ("mqtt = 5\n", &[], &[], "rhumb.toml line 1: mqtt: found 5 (integer), wants a section with the keys "),
-        ("\n\n[journal]\n# why\nsegment_bytes = 7", &[], &[], "rhumb.toml line 5: journal.segment_bytes: found 7, wants a whole number from 1048576 to 4294967296"),
-        ("[mqtt]\nin_flight_max = \"9\"", &[], &[], "rhumb.toml line 2: mqtt.in_flight_max: found \"9\" (string), wants a whole number from 1 to 65535"),
+        (
+            "\n\n[journal]\n# why\nsegment_bytes = 7",
+            &[],
+            &[],
+            "rhumb.toml line 5: journal.segment_bytes: found 7, wants a whole number from 1048576 to 4294967296",
+        ),
+        (
+            "[mqtt]\nin_flight_max = \"9\"",
+            &[],
+            &[],
+            "rhumb.toml line 2: mqtt.in_flight_max: found \"9\" (string), wants a whole number from 1 to 65535",
+        ),
         ("[mqtt]\nworkers = 99999999999999999999", &[], &[], "rhumb.toml line 2: mqtt.workers: found"),
-        ("[mqtt]\nlisten = \"localhost\"", &[], &[], "rhumb.toml line 2: mqtt.listen: found \"localhost\", wants an address and a port, such as \"127.0.0.1:1883\""),
+        (
+            "[mqtt]\nlisten = \"localhost\"",
+            &[],
+            &[],
+            "rhumb.toml line 2: mqtt.listen: found \"localhost\", wants an address and a port, such as \"127.0.0.1:1883\"",
+        ),
         ("[store]\nenabled = 1", &[], &[], "rhumb.toml line 2: store.enabled: found 1 (integer), wants true or false"),
         ("[auth]\nmode = \"none\"", &[], &[], "rhumb.toml line 2: auth.mode: found \"none\", wants \"open\""),
         ("[mqtt]\n\nlisten = \n", &[], &[], "rhumb.toml line 3: found "),
         ("[mqtt]\nworkers = 1\nworkers = 2\n", &[], &[], "rhumb.toml line 3: found duplicate key"),
-        ("", &[("RHUMB_MQTT__WORKERS", "two")], &[], "environment variable RHUMB_MQTT__WORKERS: mqtt.workers: found \"two\", wants a whole number from 0 to 1024"),
-        ("", &[("RHUMB_MQTT_LISTEN", "127.0.0.1:1")], &[], "environment variable RHUMB_MQTT_LISTEN: mqtt_listen: found an unknown key"),
-        ("", &[], &["rules.future_s=-1"], "--set rules.future_s=-1: rules.future_s: found -1, wants a whole number from 0 to "),
+        (
+            "",
+            &[("RHUMB_MQTT__WORKERS", "two")],
+            &[],
+            "environment variable RHUMB_MQTT__WORKERS: mqtt.workers: found \"two\", wants a whole number from 0 to 1024",
+        ),
+        (
+            "",
+            &[("RHUMB_MQTT_LISTEN", "127.0.0.1:1")],
+            &[],
+            "environment variable RHUMB_MQTT_LISTEN: mqtt_listen: found an unknown key",
+        ),
+        (
+            "",
+            &[],
+            &["rules.future_s=-1"],
+            "--set rules.future_s=-1: rules.future_s: found -1, wants a whole number from 0 to ",
+        ),
         ("", &[], &["workers"], "--set workers: found no =, wants section.key=value"),
         ("", &[], &["=1"], "--set =1: : found an unknown key"),
-        ("[http]\nlisten = \"0.0.0.0:8080\"", &[], &[], "rhumb.toml line 2: http.listen: found \"0.0.0.0:8080\", wants a loopback address while auth.mode is \"open\""),
-        ("", &[("RHUMB_ADMIN__LISTEN", "10.0.0.1:1")], &[], "environment variable RHUMB_ADMIN__LISTEN: admin.listen: found \"10.0.0.1:1\", wants a loopback address"),
+        (
+            "[http]\nlisten = \"0.0.0.0:8080\"",
+            &[],
+            &[],
+            "rhumb.toml line 2: http.listen: found \"0.0.0.0:8080\", wants a loopback address while auth.mode is \"open\"",
+        ),
+        (
+            "",
+            &[("RHUMB_ADMIN__LISTEN", "10.0.0.1:1")],
+            &[],
+            "environment variable RHUMB_ADMIN__LISTEN: admin.listen: found \"10.0.0.1:1\", wants a loopback address",
+        ),
     ];
     for (file, environment, sets, expected) in cases {
         let message = load(file, environment, sets).expect_err(expected);

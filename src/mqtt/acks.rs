@@ -79,7 +79,8 @@ impl AckRing {
 
     /// Makes the oldest routed acknowledgement of this packet id ready.
     pub(super) fn release_routed(&mut self, kind: AckKind, packet_id: u16, reason: u8) {
-        let waiting = |owed: &&mut Owed| owed.waits == Waits::ForRouter && owed.kind == kind && owed.packet_id == packet_id;
+        let waiting =
+            |owed: &&mut Owed| owed.waits == Waits::ForRouter && owed.kind == kind && owed.packet_id == packet_id;
         if let Some(owed) = self.owed.iter_mut().find(waiting) {
             owed.waits = Waits::Ready;
             owed.reason = reason;

@@ -259,7 +259,13 @@ const DELIVERY_OVERHEAD_BYTES: usize = 64;
 
 impl Outbound {
     pub(super) fn new(mailbox: Arc<Mailbox>, connection: ConnectionRef, queue_bytes_max: usize) -> Self {
-        Self { mailbox, connection, queue_bytes_max, queued_bytes: AtomicUsize::new(0), is_paused: AtomicBool::new(false) }
+        Self {
+            mailbox,
+            connection,
+            queue_bytes_max,
+            queued_bytes: AtomicUsize::new(0),
+            is_paused: AtomicBool::new(false),
+        }
     }
 
     /// Takes written bytes off; true if the router held back and may go on.

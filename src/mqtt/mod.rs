@@ -105,8 +105,7 @@ impl Door {
         }
         // It ends by itself, with the feed.
         fanout::start(feed, router.clone())?;
-        let acceptor =
-            Acceptor::start(listener, mailboxes.to_vec(), Arc::clone(&stats), config.connections_max)?;
+        let acceptor = Acceptor::start(listener, mailboxes.to_vec(), Arc::clone(&stats), config.connections_max)?;
         Ok(Self { acceptor, mailboxes, workers, stats })
     }
 

@@ -101,7 +101,9 @@ impl Outbox {
         }
         if let Some((connection, number)) = ack {
             match load.acks.last_mut() {
-                Some(run) if run.connection == connection && run.first.wrapping_add(run.count) == number => run.count += 1,
+                Some(run) if run.connection == connection && run.first.wrapping_add(run.count) == number => {
+                    run.count += 1
+                }
                 _ => load.acks.push(AckRun { connection, first: number, count: 1 }),
             }
         }

@@ -211,7 +211,11 @@ impl Worker {
     }
 
     fn mark_dirty_if_needed(&mut self, key: u32) {
-        if self.connections.get(key as usize).is_some_and(|connection| !connection.out.is_empty() || connection.acks.len() > 0) {
+        if self
+            .connections
+            .get(key as usize)
+            .is_some_and(|connection| !connection.out.is_empty() || connection.acks.len() > 0)
+        {
             self.mark_dirty(key);
         }
     }

@@ -45,8 +45,7 @@ impl Drivers {
         debug_assert!(self.find(&key).is_none(), "a driver has one place");
         let index = self.drivers.len() as DriverIndex;
         let drivers = &self.drivers;
-        self.index_by_hash
-            .insert_unique(key.hash_value(), index, |index| drivers[*index as usize].key.hash_value());
+        self.index_by_hash.insert_unique(key.hash_value(), index, |index| drivers[*index as usize].key.hash_value());
         self.drivers.push(Driver { key, window: Window::default(), slot: None });
         index
     }

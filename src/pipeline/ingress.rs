@@ -206,9 +206,10 @@ impl Ingress {
             return Ok(Some(recent.into_iter().take(limit).collect()));
         };
         let store = history.store.clone();
-        let stored = tokio::task::spawn_blocking(move || store.track(tenant.as_str(), driver.as_str(), from, to, limit))
-            .await
-            .map_err(|_| Unavailable)??;
+        let stored =
+            tokio::task::spawn_blocking(move || store.track(tenant.as_str(), driver.as_str(), from, to, limit))
+                .await
+                .map_err(|_| Unavailable)??;
         Ok(Some(merge(stored, recent, limit)))
     }
 

@@ -254,15 +254,16 @@ impl Shard {
             let counts = turn.counts.of(run.driver.tenant());
             let mut index = self.drivers.find(&run.driver);
             for element in elements.by_ref().take(run.len as usize) {
-                let verdict = match judge_element(&self.shared, &mut self.drivers, &run.driver, &mut index, element, *received) {
-                    Ok((driver, fix, late)) => {
-                        self.encoder.fix(&run.driver, &fix, late);
-                        turn.accepted.push(Accepted { driver, fix, late });
-                        if late { Verdict::Late } else { Verdict::Accepted }
-                    }
-                    Err(NotStored::Verdict(verdict)) => verdict,
-                    Err(NotStored::StoreFailed) => return Err(StoreFailed),
-                };
+                let verdict =
+                    match judge_element(&self.shared, &mut self.drivers, &run.driver, &mut index, element, *received) {
+                        Ok((driver, fix, late)) => {
+                            self.encoder.fix(&run.driver, &fix, late);
+                            turn.accepted.push(Accepted { driver, fix, late });
+                            if late { Verdict::Late } else { Verdict::Accepted }
+                        }
+                        Err(NotStored::Verdict(verdict)) => verdict,
+                        Err(NotStored::StoreFailed) => return Err(StoreFailed),
+                    };
                 counts.count(verdict);
                 verdicts.push(verdict);
             }
@@ -280,10 +281,7 @@ impl Shard {
             let driver = self.drivers.at(accepted.driver);
             driver.window.mark_durable(accepted.fix.time, sequence);
             // Of a driver's fixes in a row only the last is worth an index move.
-            let followed = turn
-                .accepted
-                .get(at + 1)
-                .is_some_and(|next| next.driver == accepted.driver && !next.late);
+            let followed = turn.accepted.get(at + 1).is_some_and(|next| next.driver == accepted.driver && !next.late);
             if followed {
                 continue;
             }
@@ -344,9 +342,10 @@ impl Shard {
     }
 
     fn tell_recent(&mut self, query: RecentQuery) {
-        let recent = self.drivers.find(&query.driver).map(|index| {
-            self.drivers.at(index).window.durable_between(query.from, query.to).copied().collect()
-        });
+        let recent = self
+            .drivers
+            .find(&query.driver)
+            .map(|index| self.drivers.at(index).window.durable_between(query.from, query.to).copied().collect());
         // Whoever asked may have gone.
         drop(query.reply.send(recent));
     }
@@ -366,9 +365,7 @@ impl Shard {
 fn received_at(batch: &Batch) -> TimestampMs {
     match batch.received {
         Received::Live(received_at) => received_at,
-        Received::Recorded => {
-            batch.elements.iter().flatten().find_map(|report| report.time).unwrap_or_default()
-        }
+        Received::Recorded => batch.elements.iter().flatten().find_map(|report| report.time).unwrap_or_default(),
     }
 }
 
