@@ -33,6 +33,9 @@ fn leaves_of(table: &Table) -> Vec<(String, Value)> {
     found
 }
 
+/// A file, an environment, some `--set`, and how the message begins.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml");
 
 #[test]
@@ -90,7 +93,7 @@ fn the_environment_wins_over_the_file_and_the_command_line_over_both() {
 
 #[test]
 fn a_mistake_is_told_with_its_place_and_what_is_wanted() {
-    let cases: &[(&str, &[(&str, &str)], &[&str], &str)] = &[
+    let cases: &[Case<'_>] = &[
         (
             "\n[mqtt]\npacket_bytes = 5\n",
             &[],

@@ -132,6 +132,9 @@ pub struct Recovered {
 /// appenders wait while it runs.
 pub type OnDurable = Box<dyn Fn(&[u64]) + Send>;
 
+/// Called with the error that stopped the writer.
+pub type OnFailure = Box<dyn FnOnce(&str) + Send>;
+
 /// Takes the journal in `dir` (its own directory, made where missing), recovers it and starts its writer.
 ///
 /// Every frame goes through `apply` in order; an error from it says that the records do not read, and is reported as
@@ -245,7 +248,7 @@ impl Journal {
     }
 
     /// Has `callback` called with the error when the journal fails, on the writer's thread; at once if it has failed.
-    pub fn on_failure(&self, callback: Box<dyn FnOnce(&str) + Send>) {
+    pub fn on_failure(&self, callback: OnFailure) {
         self.failure.on_failure(callback);
     }
 

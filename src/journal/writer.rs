@@ -12,7 +12,7 @@ use super::record::Turn;
 use super::segment::Segment;
 use super::storage::Storage;
 use super::watermark::Watermark;
-use super::{JournalId, OnDurable};
+use super::{JournalId, OnDurable, OnFailure};
 use crate::units::TimestampMs;
 
 /// A batch is written when it has so many bytes, though more turns wait.
@@ -35,7 +35,7 @@ pub(super) struct Failure(Mutex<Failed>);
 #[derive(Default)]
 struct Failed {
     error: Option<String>,
-    callbacks: Vec<Box<dyn FnOnce(&str) + Send>>,
+    callbacks: Vec<OnFailure>,
 }
 
 impl fmt::Debug for Failure {
@@ -50,7 +50,7 @@ impl Failure {
     }
 
     /// Calls back once when the journal fails, at once if it has.
-    pub(super) fn on_failure(&self, callback: Box<dyn FnOnce(&str) + Send>) {
+    pub(super) fn on_failure(&self, callback: OnFailure) {
         let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match failed.error.clone() {
             None => failed.callbacks.push(callback),

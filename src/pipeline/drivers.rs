@@ -9,29 +9,29 @@ use crate::geo::{Fleet, Slot};
 use crate::ids::DriverKey;
 
 /// A driver's place in its shard's table. Drivers never leave, so it stays good.
-pub type DriverIndex = u32;
+pub(super) type DriverIndex = u32;
 
 /// What a shard knows of one driver.
 #[derive(Debug)]
-pub struct Driver {
+pub(super) struct Driver {
     /// Whose.
-    pub key: Arc<DriverKey>,
+    pub(super) key: Arc<DriverKey>,
     /// Its newest fixes.
-    pub window: Window,
+    pub(super) window: Window,
     /// Where its latest position stands in the index, once it has a durable one.
-    pub slot: Option<(Arc<Fleet>, Slot)>,
+    pub(super) slot: Option<(Arc<Fleet>, Slot)>,
 }
 
 /// All drivers of one shard.
 #[derive(Debug, Default)]
-pub struct Drivers {
+pub(super) struct Drivers {
     index_by_hash: HashTable<DriverIndex>,
     drivers: Vec<Driver>,
 }
 
 impl Drivers {
     /// The place of a driver that is known.
-    pub fn find(&self, key: &DriverKey) -> Option<DriverIndex> {
+    pub(super) fn find(&self, key: &DriverKey) -> Option<DriverIndex> {
         self.index_by_hash
             .find(key.hash_value(), |index| {
                 let known: &DriverKey = &self.drivers[*index as usize].key;
@@ -41,7 +41,7 @@ impl Drivers {
     }
 
     /// Takes in a driver that is not known yet.
-    pub fn insert(&mut self, key: Arc<DriverKey>) -> DriverIndex {
+    pub(super) fn insert(&mut self, key: Arc<DriverKey>) -> DriverIndex {
         debug_assert!(self.find(&key).is_none(), "a driver has one place");
         let index = self.drivers.len() as DriverIndex;
         let drivers = &self.drivers;
@@ -51,17 +51,12 @@ impl Drivers {
     }
 
     /// The driver at a place.
-    pub fn at(&mut self, index: DriverIndex) -> &mut Driver {
+    pub(super) fn at(&mut self, index: DriverIndex) -> &mut Driver {
         &mut self.drivers[index as usize]
     }
 
     /// All of them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Driver> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Driver> {
         self.drivers.iter_mut()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.drivers.len()
     }
 }

@@ -14,7 +14,7 @@ mod window;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -164,14 +164,17 @@ impl Recovering {
         Some(tenant)
     }
 
-    /// Starts a thread for each shard.
+    /// Starts a thread for each shard. `stored_sequence` is the embedded sink's, which runs by now.
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub fn start(self, journal: &Journal) -> std::io::Result<Pipeline> {
+    pub fn start(self, journal: &Journal, stored_sequence: Option<&Arc<AtomicU64>>) -> std::io::Result<Pipeline> {
         let mut threads = Vec::with_capacity(self.shards.len());
         for (index, (mut shard, (sender, inbox))) in self.shards.into_iter().zip(self.inboxes).enumerate() {
             shard.recover_index();
+            if let Some(stored_sequence) = stored_sequence {
+                shard.follow_store(stored_sequence);
+            }
             let appender = journal.appender(Box::new(move |sequences: &[u64]| {
                 for sequence in sequences {
                     // A shard that is gone has given its turns back.

@@ -27,7 +27,7 @@ impl Default for Config {
 
 /// The tenants and the number of drivers known, shared by doors and shards.
 #[derive(Debug)]
-pub struct Registry {
+pub(super) struct Registry {
     config: Config,
     tenants: DashSet<TenantId>,
     drivers: AtomicUsize,
@@ -35,12 +35,12 @@ pub struct Registry {
 
 impl Registry {
     /// Nobody yet.
-    pub fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         Self { config, tenants: DashSet::new(), drivers: AtomicUsize::new(0) }
     }
 
     /// The tenant of this name, registered now if there is room. `None`: there is not, or the name is none.
-    pub fn tenant(&self, name: &str) -> Option<TenantId> {
+    pub(super) fn tenant(&self, name: &str) -> Option<TenantId> {
         if let Some(known) = self.tenants.get(name) {
             return Some(known.clone());
         }
@@ -54,22 +54,22 @@ impl Registry {
     }
 
     /// The tenant that an earlier run's journal knows, whatever the bound is now.
-    pub fn recover_tenant(&self, tenant: &TenantId) {
+    pub(super) fn recover_tenant(&self, tenant: &TenantId) {
         self.tenants.insert(tenant.clone());
     }
 
     /// Whether the tenant is known.
-    pub fn knows_tenant(&self, name: &str) -> bool {
+    pub(super) fn knows_tenant(&self, name: &str) -> bool {
         self.tenants.contains(name)
     }
 
     /// Whether a driver never heard of may be registered now: the registry is open and not full.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.config.open && self.drivers.load(Ordering::Relaxed) < self.config.drivers_max
     }
 
     /// Counts a driver that a shard took in, or that an earlier run's journal knows.
-    pub fn add_driver(&self) {
+    pub(super) fn add_driver(&self) {
         self.drivers.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -28,8 +28,11 @@ use crate::units::TimestampMs;
 /// gathers for the next turn.
 pub(super) const TURNS_IN_FLIGHT_MAX: usize = 8;
 
-/// Fixes of one turn; a turn ends after the batch that reaches it.
-const TURN_FIXES_MAX: usize = 8_192;
+/// Elements of one turn. A batch that is longer goes on in the next.
+const TURN_ELEMENTS_MAX: usize = 8_192;
+
+/// Tenants of one turn: each may end its frame with a counter record.
+const TURN_TENANTS_MAX: usize = 256;
 
 /// Durable fixes that the store may be behind before the shard waits for it. They are in memory as long.
 const UNSTORED_FIXES_MAX: usize = 2_000_000;
@@ -61,7 +64,7 @@ pub(super) struct RecentQuery {
 }
 
 /// Where fixes go that leave memory.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct History {
     /// Asked for fixes below a window's floor.
     pub store: Store,
@@ -126,6 +129,7 @@ pub(super) struct Shard {
     unstored: VecDeque<Unstored>,
     unstored_fixes: usize,
     encoder: TurnEncoder,
+    store_failed: bool,
 }
 
 impl Shard {
@@ -139,6 +143,7 @@ impl Shard {
             unstored: VecDeque::new(),
             unstored_fixes: 0,
             encoder: TurnEncoder::new(),
+            store_failed: false,
         }
     }
 
@@ -163,6 +168,13 @@ impl Shard {
                 let slot = fleet.join(Arc::clone(&driver.key), newest);
                 driver.slot = Some((fleet, slot));
             }
+        }
+    }
+
+    /// Lets fixes go as the running sink stores them.
+    pub(super) fn follow_store(&mut self, stored_sequence: &Arc<AtomicU64>) {
+        if let Some(history) = &mut self.shared.history {
+            history.stored_sequence = Arc::clone(stored_sequence);
         }
     }
 
@@ -219,21 +231,17 @@ impl Shard {
     /// Judges what waits and hands it to the journal; false if that is over for good: the journal takes nothing any more,
     /// or the store does not say what is new.
     fn turn(&mut self, appender: &Appender) -> bool {
+        let Some(first) = self.waiting.front() else { return true };
+        self.encoder.begin(received_at(first));
         let mut turn = Turn::default();
-        let mut fixes = 0;
-        while fixes < TURN_FIXES_MAX
-            && let Some(mut batch) = self.waiting.pop_front()
-        {
-            if fixes == 0 {
-                self.encoder.begin(received_at(&batch));
+        let mut elements_left = TURN_ELEMENTS_MAX;
+        while let Some(mut batch) = self.waiting.pop_front() {
+            self.judge_batch(&mut batch, &mut turn, &mut elements_left);
+            if batch.verdicts.len() < batch.elements.len() {
+                self.waiting.push_front(batch);
+                break;
             }
-            fixes += batch.elements.len();
-            let judged = self.judge_batch(&mut batch, &mut turn);
             turn.batches.push(batch);
-            if judged.is_err() {
-                self.in_flight.push_back(turn);
-                return false;
-            }
         }
         for (tenant, counts) in turn.counts.as_slice() {
             // What was stored is counted from the fixes themselves when the journal is read.
@@ -243,32 +251,50 @@ impl Shard {
         }
         self.books.open_turn(turn.counts.as_slice());
         self.in_flight.push_back(turn);
-        appender.append(self.encoder.finish()).is_ok()
+        !self.store_failed && appender.append(self.encoder.finish()).is_ok()
     }
 
-    fn judge_batch(&mut self, batch: &mut Batch, turn: &mut Turn) -> Result<(), StoreFailed> {
+    /// Judges a batch, or as much of it as the turn has room for: the verdicts tell how far it came, and the next turn goes
+    /// on from there.
+    fn judge_batch(&mut self, batch: &mut Batch, turn: &mut Turn, elements_left: &mut usize) {
         let Batch { received, runs, elements, verdicts, .. } = batch;
-        verdicts.reserve(elements.len());
-        let mut elements = elements.iter();
+        let mut judged = verdicts.len();
+        verdicts.reserve(elements.len() - judged);
+        let mut elements = elements[judged..].iter();
         for run in runs {
+            let len = run.len as usize;
+            if judged >= len {
+                judged -= len;
+                continue;
+            }
             let counts = turn.counts.of(run.driver.tenant());
             let mut index = self.drivers.find(&run.driver);
-            for element in elements.by_ref().take(run.len as usize) {
-                let verdict =
-                    match judge_element(&self.shared, &mut self.drivers, &run.driver, &mut index, element, *received) {
-                        Ok((driver, fix, late)) => {
-                            self.encoder.fix(&run.driver, &fix, late);
-                            turn.accepted.push(Accepted { driver, fix, late });
-                            if late { Verdict::Late } else { Verdict::Accepted }
-                        }
-                        Err(NotStored::Verdict(verdict)) => verdict,
-                        Err(NotStored::StoreFailed) => return Err(StoreFailed),
-                    };
+            for element in elements.by_ref().take(len - std::mem::take(&mut judged)) {
+                if *elements_left == 0 || self.encoder.is_full() {
+                    return;
+                }
+                *elements_left -= 1;
+                let key = &run.driver;
+                let verdict = match judge_element(&self.shared, &mut self.drivers, key, &mut index, element, *received)
+                {
+                    Ok((driver, fix, late)) => {
+                        self.encoder.fix(key, &fix, late);
+                        turn.accepted.push(Accepted { driver, fix, late });
+                        if late { Verdict::Late } else { Verdict::Accepted }
+                    }
+                    Err(NotStored::Verdict(verdict)) => verdict,
+                    Err(NotStored::StoreFailed) => {
+                        self.store_failed = true;
+                        return;
+                    }
+                };
                 counts.count(verdict);
                 verdicts.push(verdict);
             }
+            if turn.counts.as_slice().len() >= TURN_TENANTS_MAX {
+                *elements_left = 0;
+            }
         }
-        Ok(())
     }
 
     /// The oldest turn is durable: remember it, show it, and give its batches back.
@@ -368,9 +394,6 @@ fn received_at(batch: &Batch) -> TimestampMs {
         Received::Recorded => batch.elements.iter().flatten().find_map(|report| report.time).unwrap_or_default(),
     }
 }
-
-/// The store could not be asked.
-struct StoreFailed;
 
 /// Why an element was not stored.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ struct Kept {
 
 /// Where a fix stands against the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// Later than all before: it is the driver's "now".
     Newest,
     /// Older than the newest, at a time that is still free.
@@ -32,7 +32,7 @@ pub enum Place {
 /// Fixes of one driver by time, without two of the same. Every fix later than the floor is here; at or below it, one may
 /// be here (until the store has it) or in the store.
 #[derive(Debug)]
-pub struct Window {
+pub(super) struct Window {
     kept: VecDeque<Kept>,
     /// The latest time of all fixes that left. Nothing left yet: the beginning of time.
     floor: TimestampMs,
@@ -46,22 +46,17 @@ impl Default for Window {
 
 impl Window {
     /// The driver's newest fix, pending ones too.
-    pub fn newest(&self) -> Option<&Fix> {
+    pub(super) fn newest(&self) -> Option<&Fix> {
         self.kept.back().map(|kept| &kept.fix)
     }
 
     /// How many fixes are in memory.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.kept.len()
     }
 
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
-    }
-
     /// Where a fix of this time would stand.
-    pub fn place(&self, time: TimestampMs) -> Place {
+    pub(super) fn place(&self, time: TimestampMs) -> Place {
         match self.kept.back() {
             Some(newest) if time <= newest.fix.time => {
                 if self.find(time).is_ok() {
@@ -77,7 +72,7 @@ impl Window {
     }
 
     /// The first time from `time` on that no fix in memory has.
-    pub fn next_free(&self, time: TimestampMs) -> TimestampMs {
+    pub(super) fn next_free(&self, time: TimestampMs) -> TimestampMs {
         let Ok(mut index) = self.find(time) else { return time };
         let mut free = time;
         while self.kept.get(index).is_some_and(|kept| kept.fix.time == free) {
@@ -88,7 +83,7 @@ impl Window {
     }
 
     /// Takes in a fix that was judged new, as pending.
-    pub fn insert(&mut self, fix: Fix) {
+    pub(super) fn insert(&mut self, fix: Fix) {
         match self.kept.back() {
             Some(newest) if fix.time <= newest.fix.time => {
                 if let Err(index) = self.find(fix.time) {
@@ -100,7 +95,7 @@ impl Window {
     }
 
     /// The fix of this time became durable with this frame.
-    pub fn mark_durable(&mut self, time: TimestampMs, sequence: u64) {
+    pub(super) fn mark_durable(&mut self, time: TimestampMs, sequence: u64) {
         // Turns end in the order they began, so that the fix is near the end, mostly at it.
         if let Ok(index) = self.find(time) {
             self.kept[index].sequence = sequence;
@@ -109,7 +104,7 @@ impl Window {
 
     /// Lets the oldest fixes go while more than `fixes_max` are here and the store has them (up to frame
     /// `stored_sequence`).
-    pub fn trim(&mut self, fixes_max: usize, stored_sequence: u64) {
+    pub(super) fn trim(&mut self, fixes_max: usize, stored_sequence: u64) {
         while self.kept.len() > fixes_max {
             match self.kept.front() {
                 Some(oldest) if oldest.sequence <= stored_sequence && oldest.sequence != PENDING => {
@@ -122,7 +117,7 @@ impl Window {
     }
 
     /// The durable fixes in memory from `from` on and before `to`, oldest first.
-    pub fn durable_between(&self, from: TimestampMs, to: TimestampMs) -> impl Iterator<Item = &Fix> {
+    pub(super) fn durable_between(&self, from: TimestampMs, to: TimestampMs) -> impl Iterator<Item = &Fix> {
         let start = self.kept.partition_point(|kept| kept.fix.time < from);
         self.kept
             .range(start..)

@@ -1,44 +1,139 @@
-//! Recorded traces, fed to the pipeline or to a broker.
+//! Recorded traces into an engine of this process, or to a broker.
+//!
+//! A recording's rows go in file order. The receive time of a row is its fix time, so that rules which compare with the
+//! clock have nothing to say; a row without a time is refused as `no_time`, and a row that cannot be read as
+//! `malformed`, under the time of the newest row before it.
+
+mod csv;
+mod drivers;
+mod error;
+mod gpx;
+mod input;
+mod mqtt;
+mod offline;
+mod pace;
+mod progress;
+mod source;
+mod summary;
 
 use std::path::PathBuf;
-use std::str::FromStr;
+use std::thread;
+use std::time::Instant;
 
-use crate::ids::{DriverId, TenantId};
+pub use error::Error;
+pub use mqtt::{BrokerUrl, Mqtt};
+pub use offline::{Offline, Stopped, Submit};
+pub use pace::Speed;
+pub use source::Row;
+pub use summary::{Delivery, Summary};
+
+use crate::ids::TenantId;
+use crate::units::TimestampMs;
+use drivers::Drivers;
+use pace::Pace;
+use progress::Progress;
+use source::Source;
 
 /// What to replay, and how.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// CSV or GPX, plain or gzipped.
+pub struct Plan {
+    /// The recordings, replayed one after the other.
     pub files: Vec<PathBuf>,
-    /// Whose fixes they are.
+    /// Whose drivers they are.
     pub tenant: TenantId,
-    /// The broker to publish to instead of the data directory.
-    pub mqtt: Option<String>,
+    /// The driver of all rows, instead of what the recordings say.
+    pub driver: Option<String>,
     /// How fast.
     pub speed: Speed,
-    /// Whose track a GPX file is; its own name if not said.
-    pub driver: Option<DriverId>,
-    /// Whether the summary is one JSON object.
-    pub json: bool,
+    /// Whether to show progress, if standard error is a terminal.
+    pub shows_progress: bool,
 }
 
-/// How much faster than recorded a trace is replayed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Speed {
-    /// So many times.
-    Times(f64),
-    /// Without waiting.
-    Max,
+/// Something with its receive time.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocked<T> {
+    /// The receive time.
+    pub received_at: TimestampMs,
+    /// What was received.
+    pub inner: T,
 }
 
-impl FromStr for Speed {
-    type Err = &'static str;
+/// Where rows go.
+pub trait Target {
+    /// Takes one row. Blocks while too many are on their way.
+    fn send(&mut self, row: Clocked<Row>) -> Result<(), Error>;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse::<f64>() {
-            _ if text == "max" => Ok(Self::Max),
-            Ok(times) if times.is_finite() && times > 0.0 => Ok(Self::Times(times)),
-            _ => Err("wants a number above 0, or max"),
+    /// The next row is some time off: sends on whatever was kept to make larger batches.
+    fn flush(&mut self) -> Result<(), Error>;
+
+    /// Waits until it is known what became of every row, and adds that to the summary.
+    fn finish(&mut self, summary: &mut Summary) -> Result<(), Error>;
+}
+
+/// Replays all files of a plan. Blocks until every row is durable, or acknowledged by the broker.
+pub fn run(plan: &Plan, target: &mut dyn Target) -> Result<Summary, Error> {
+    let mut replay = Replay::new(plan)?;
+    let result = plan.files.iter().try_for_each(|file| replay.file(file, target));
+    replay.progress.finish();
+    result?;
+    let mut summary = Summary { rows: replay.rows, ..Summary::default() };
+    target.finish(&mut summary)?;
+    summary.seconds = replay.start.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+struct Replay<'a> {
+    plan: &'a Plan,
+    drivers: Drivers,
+    progress: Progress,
+    start: Instant,
+    rows: u64,
+    /// Bytes of the files that are done with.
+    bytes_done: u64,
+}
+
+impl<'a> Replay<'a> {
+    fn new(plan: &'a Plan) -> Result<Self, Error> {
+        let mut bytes = 0;
+        for file in &plan.files {
+            let metadata = file.metadata().map_err(|reason| Error::Unopened { file: file.clone(), reason })?;
+            bytes += metadata.len();
         }
+        Ok(Self {
+            plan,
+            drivers: Drivers::new(plan.tenant.clone()),
+            progress: Progress::new(bytes, plan.shows_progress),
+            start: Instant::now(),
+            rows: 0,
+            bytes_done: 0,
+        })
+    }
+
+    fn file(&mut self, file: &std::path::Path, target: &mut dyn Target) -> Result<(), Error> {
+        let mut source = Source::open(file, self.plan.driver.as_deref(), &mut self.drivers)?;
+        let mut pace = Pace::new(self.plan.speed);
+        let is_paced = self.plan.speed != Speed::Max;
+        let file_start = Instant::now();
+        let mut newest = TimestampMs(0);
+        while let Some(row) = source.next_row(&mut self.drivers)? {
+            let time = row.element.ok().and_then(|report| report.time);
+            if let Some(wait) = time.and_then(|time| pace.due(time)).map(|due| due.saturating_sub(file_start.elapsed()))
+                && !wait.is_zero()
+            {
+                target.flush()?;
+                thread::sleep(wait);
+            }
+            newest = time.map_or(newest, |time| time.max(newest));
+            target.send(Clocked { received_at: time.unwrap_or(newest), inner: row })?;
+            self.rows += 1;
+            if Progress::is_due(self.rows, is_paced) {
+                self.progress.show(self.bytes_done + source.bytes_read(), self.rows, self.start.elapsed());
+            }
+        }
+        self.bytes_done += source.bytes_read();
+        Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

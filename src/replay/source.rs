@@ -1,0 +1,87 @@
+//! A recording as a stream of rows, whatever its format. Memory stays bounded whatever the file's size.
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::csv::Csv;
+use super::drivers::{Drivers, name_of_file};
+use super::error::Error;
+use super::gpx::Gpx;
+use super::input;
+use crate::fix::{Element, Reason};
+use crate::ids::DriverKey;
+
+/// One row of a recording.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Whose.
+    pub driver: Arc<DriverKey>,
+    /// What it says, or why it says nothing. A row without a time is [`Reason::NoTime`]: a recording has no receive time
+    /// to give it.
+    pub element: Element,
+}
+
+/// An opened recording.
+pub(super) struct Source {
+    path: PathBuf,
+    bytes_read: Arc<AtomicU64>,
+    format: Format,
+}
+
+enum Format {
+    Csv(Box<Csv>),
+    Gpx(Box<Gpx>),
+}
+
+impl Source {
+    /// Opens a file: GPX if its first character is `<`, else CSV; either may be packed by gzip. With `driver` all rows are
+    /// that driver's; else a CSV names the driver in each row, and a GPX is named after its file.
+    pub(super) fn open(path: &Path, driver: Option<&str>, drivers: &mut Drivers) -> Result<Self, Error> {
+        let unopened = |reason| Error::Unopened { file: path.to_owned(), reason };
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let mut bytes = input::open(path, Arc::clone(&bytes_read)).map_err(unopened)?;
+        let no_driver = || Error::NoDriver { file: path.to_owned() };
+        let is_gpx = starts_as_xml(bytes.as_mut()).map_err(|error| Error::unreadable(path, 1, &error))?;
+        let format = if is_gpx {
+            let name = driver.map_or_else(|| name_of_file(path), |driver| driver.as_bytes().to_vec());
+            let driver = drivers.of_name(&name).ok_or_else(no_driver)?;
+            Format::Gpx(Box::new(Gpx::new(bytes, driver)))
+        } else {
+            let driver = match driver {
+                Some(name) => Some(drivers.of_name(name.as_bytes()).ok_or_else(no_driver)?),
+                None => None,
+            };
+            Format::Csv(Box::new(Csv::new(path, bytes, driver)?))
+        };
+        Ok(Self { path: path.to_owned(), bytes_read, format })
+    }
+
+    /// The next row, or `None` after the last.
+    pub(super) fn next_row(&mut self, drivers: &mut Drivers) -> Result<Option<Row>, Error> {
+        let row = match &mut self.format {
+            Format::Csv(csv) => csv.next_row(&self.path, drivers)?,
+            Format::Gpx(gpx) => gpx.next_row(&self.path)?,
+        };
+        Ok(row.map(|row| Row { element: needs_time(row.element), ..row }))
+    }
+
+    /// Bytes taken from the file so far, packed as they are.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+}
+
+fn needs_time(element: Element) -> Element {
+    match element {
+        Ok(report) if report.time.is_none() => Err(Reason::NoTime),
+        _ => element,
+    }
+}
+
+fn starts_as_xml(bytes: &mut dyn BufRead) -> std::io::Result<bool> {
+    let start = bytes.fill_buf()?;
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    Ok(start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<'))
+}

@@ -1,0 +1,129 @@
+//! What became of the rows of a replay, for people and for programs.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::counts::Counts;
+use crate::fix::Reason;
+
+/// The result of a replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Rows read.
+    pub rows: u64,
+    /// What was judged of them: all of them offline; over MQTT those that were not sent, because nothing could be sent.
+    pub counts: Counts,
+    /// What a broker was sent, if it was a broker.
+    pub delivery: Option<Delivery>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Publishes over MQTT. What the receiver made of them only it knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Rows sent at QoS 1.
+    pub published: u64,
+    /// Those that the broker acknowledged.
+    pub acknowledged: u64,
+}
+
+impl Summary {
+    /// One JSON object: `{"rows":10,"stored":7,"late":2,"duplicate":2,"rejected":{"null_island":1},"seconds":0.1}`, where
+    /// `stored` includes `late`; of a replay to a broker `published` and `acknowledged` in the place of the verdicts.
+    pub fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("rows".to_owned(), self.rows.into());
+        if let Some(delivery) = self.delivery {
+            object.insert("published".to_owned(), delivery.published.into());
+            object.insert("acknowledged".to_owned(), delivery.acknowledged.into());
+        } else {
+            object.insert("stored".to_owned(), self.counts.stored.into());
+            object.insert("late".to_owned(), self.counts.late.into());
+            object.insert("duplicate".to_owned(), self.counts.duplicate.into());
+        }
+        let rejected: Map<String, Value> =
+            self.rejected().map(|(reason, count)| (reason.as_str().to_owned(), count.into())).collect();
+        object.insert("rejected".to_owned(), rejected.into());
+        object.insert("seconds".to_owned(), json!((self.seconds * 1_000.0).round() / 1_000.0));
+        object.into()
+    }
+
+    fn rejected(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL
+            .into_iter()
+            .map(|reason| (reason, self.counts.rejected[reason as usize]))
+            .filter(|(_, count)| *count > 0)
+    }
+}
+
+/// A table, one verdict a line.
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, count: u64| writeln!(formatter, "{name:<24}{:>14}", grouped(count));
+        line("rows", self.rows)?;
+        if let Some(delivery) = self.delivery {
+            line("published", delivery.published)?;
+            line("acknowledged", delivery.acknowledged)?;
+        } else {
+            line("stored", self.counts.stored)?;
+            line("  of these late", self.counts.late)?;
+            line("duplicate", self.counts.duplicate)?;
+        }
+        for (reason, count) in self.rejected() {
+            line(&format!("rejected {reason}"), count)?;
+        }
+        let rows_per_second = self.rows as f64 / self.seconds.max(1e-9);
+        write!(formatter, "{:<24}{:>14}", "seconds", format!("{:.1}", self.seconds))?;
+        write!(formatter, "  ({} rows/s)", grouped(rows_per_second as u64))
+    }
+}
+
+/// A number with commas between thousands.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fix::Verdict;
+
+    fn summary() -> Summary {
+        let mut counts = Counts::default();
+        for _ in 0..1_000 {
+            counts.count(Verdict::Accepted);
+        }
+        counts.count(Verdict::Late);
+        counts.count(Verdict::Duplicate);
+        counts.count(Verdict::Rejected(Reason::NullIsland));
+        Summary { rows: 1_003, counts, delivery: None, seconds: 0.10049 }
+    }
+
+    #[test]
+    fn programs_get_one_object() {
+        assert_eq!(
+            summary().to_json(),
+            json!({"rows":1003,"stored":1001,"late":1,"duplicate":1,"rejected":{"null_island":1},"seconds":0.1})
+        );
+        let delivery = Some(Delivery { published: 9, acknowledged: 9 });
+        let sent = Summary { rows: 9, delivery, ..Summary::default() };
+        assert_eq!(sent.to_json(), json!({"rows":9,"published":9,"acknowledged":9,"rejected":{},"seconds":0.0}));
+    }
+
+    #[test]
+    fn people_get_a_table() {
+        let table = summary().to_string();
+        assert!(table.contains("rejected null_island                 1"), "{table}");
+        assert!(table.starts_with("rows                             1,003\n"), "{table}");
+    }
+}

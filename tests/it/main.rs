@@ -1,0 +1,18 @@
+//! The integration tests: the real binary, real clients and real servers, one scenario a file.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests poll other processes, and a test that cannot go on panics"
+)]
+
+mod support;
+
+mod clients;
+mod config;
+mod door;
+mod http;
+mod layout;
+mod promises;
+mod replay;
+mod servers;
+mod shutdown;

@@ -1,0 +1,75 @@
+//! Promises 1 to 3 under `kill -9`: what was acknowledged is there, once, and the books balance.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::mqtt::Version;
+use crate::support::publisher::Publisher;
+use crate::support::rhumb::Rhumb;
+
+/// Times that the server is killed.
+const KILLS: u64 = 10;
+
+/// The times of a track in ms, after holding that they rise: nothing is there twice.
+fn times_ms(rhumb: &Rhumb, publisher: &Publisher) -> BTreeSet<u64> {
+    let track = rhumb.track(&publisher.tenant, &publisher.driver);
+    let times: Vec<u64> = track.iter().map(time_ms).collect();
+    assert!(times.is_sorted_by(|earlier, later| earlier < later), "{}: a fix is there twice", publisher.driver);
+    times.into_iter().collect()
+}
+
+/// The time of a fix of these tests, which all lie in whole seconds of the 14th of November 2023 and the days after.
+fn time_ms(fix: &Value) -> u64 {
+    let text = fix["timestamp"].as_str().unwrap();
+    let number = |range: std::ops::Range<usize>| text[range].parse::<u64>().unwrap();
+    assert_eq!((text.len(), &text[19..]), (20, "Z"), "{text}");
+    // Days since the epoch, counted from March so that the leap day is the last of its year.
+    let (year, month) = (number(0..4), number(5..7));
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + number(8..10) - 1 - 719_468;
+    (((days * 24 + number(11..13)) * 60 + number(14..16)) * 60 + number(17..19)) * 1_000
+}
+
+fn assert_kept(rhumb: &Rhumb, publishers: &[Publisher]) -> u64 {
+    let mut stored = 0;
+    for publisher in publishers {
+        let times = times_ms(rhumb, publisher);
+        let lost: Vec<_> = publisher.acked_ms.difference(&times).take(5).collect();
+        assert!(lost.is_empty(), "{} lost acknowledged fixes: {lost:?}\n{}", publisher.driver, rhumb.log());
+        assert!(times.len() as u64 <= publisher.fixes_sent());
+        stored += times.len() as u64;
+    }
+    stored
+}
+
+#[test]
+fn what_is_acknowledged_survives_kill_9_and_is_there_once() {
+    let mut rhumb = Rhumb::start(&["journal.segment_bytes=1048576"]);
+    let mut publishers: Vec<Publisher> = [Version::V4, Version::V5, Version::V4, Version::V5]
+        .into_iter()
+        .enumerate()
+        .map(|(n, version)| Publisher::new("default", &format!("d{n}"), version))
+        .collect();
+    for kill in 0..KILLS {
+        let address = rhumb.mqtt();
+        thread::scope(|scope| {
+            for publisher in &mut publishers {
+                scope.spawn(move || publisher.run(address));
+            }
+            // Not in step with anything of the server's.
+            thread::sleep(Duration::from_millis(150 + 37 * kill));
+            rhumb.kill9();
+        });
+        rhumb.restart();
+        let stored = assert_kept(&rhumb, &publishers);
+        let books = rhumb.books("default");
+        assert_eq!((books.stored, books.in_flight), (stored, 0), "after kill {kill}: {books:?}");
+        assert_eq!(books.rejected, 0, "{books:?}");
+    }
+    let acked: usize = publishers.iter().map(|publisher| publisher.acked_ms.len()).sum();
+    assert!(acked > 100 * KILLS as usize, "{acked} acknowledged: no load to speak of");
+    assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
+}

@@ -1,0 +1,173 @@
+//! Recordings replay: verdicts as an independent reading of the file expects them, and nothing new the second time.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use flate2::read::MultiGzDecoder;
+use serde_json::{Value, json};
+
+use crate::support::rhumb;
+
+/// Recordings that come with the source, and those of the folder beside the checkout where it exists.
+fn recordings(kind: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let told = std::env::var_os("RHUMB_TEST_TRACES").map_or_else(|| root.join("../shared/traces"), PathBuf::from);
+    let mut found = Vec::new();
+    for folder in [root.join("fixtures"), root.join("fixtures/traces"), told.clone(), told.join("gpx")] {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
+            if name.trim_end_matches(".gz").ends_with(&format!(".{kind}")) {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no .{kind} in fixtures/");
+    found
+}
+
+fn replay(dir: &Path, file: &Path, args: &[&str]) -> Value {
+    let said = rhumb::command(dir).args(["replay", "--json"]).args(args).arg(file).output().unwrap();
+    assert!(said.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&said.stderr));
+    serde_json::from_slice(&said.stdout).unwrap()
+}
+
+fn count(summary: &Value, key: &str) -> u64 {
+    summary[key].as_u64().unwrap_or_else(|| panic!("no {key} in {summary}"))
+}
+
+fn rejected(summary: &Value) -> u64 {
+    summary["rejected"].as_object().unwrap().values().map(|value| value.as_u64().unwrap()).sum()
+}
+
+fn assert_adds_up(summary: &Value, file: &Path) {
+    let judged = count(summary, "stored") + count(summary, "duplicate") + rejected(summary);
+    assert_eq!(count(summary, "rows"), judged, "{}: {summary}", file.display());
+}
+
+/// Counts the verdicts of a CSV by reading it once with sets, as slow and as plain as can be.
+fn expected(file: &Path) -> Value {
+    let bytes = File::open(file).unwrap();
+    let is_gzipped = file.extension().is_some_and(|extension| extension == "gz");
+    let reader: Box<dyn Read> = if is_gzipped { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
+    let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
+    let header = lines.next().unwrap();
+    let column = |name: &str| header.split(',').position(|column| column == name).unwrap();
+    let columns = ["vehicle_id", "timestamp", "latitude", "longitude"].map(column);
+
+    let mut seen = HashSet::new();
+    let mut newest: HashMap<String, String> = HashMap::new();
+    let (mut rows, mut late, mut duplicate, mut refused) = (0_u64, 0_u64, 0_u64, BTreeMap::<&str, u64>::new());
+    for line in lines {
+        rows += 1;
+        let fields: Vec<&str> = line.split(',').collect();
+        let [vehicle, time, latitude, longitude] = columns.map(|column| fields[column].trim());
+        let (Ok(latitude), Ok(longitude)) = (latitude.parse::<f64>(), longitude.parse::<f64>()) else {
+            *refused.entry("malformed").or_default() += 1;
+            continue;
+        };
+        if latitude == 0.0 && longitude == 0.0 {
+            *refused.entry("null_island").or_default() += 1;
+            continue;
+        }
+        let time = to_milliseconds(time);
+        if !seen.insert((vehicle.to_owned(), time.clone())) {
+            duplicate += 1;
+            continue;
+        }
+        let newest = newest.entry(vehicle.to_owned()).or_default();
+        if time < *newest {
+            late += 1;
+        } else {
+            *newest = time;
+        }
+    }
+    let stored = rows - duplicate - refused.values().sum::<u64>();
+    json!({ "rows": rows, "stored": stored, "late": late, "duplicate": duplicate, "rejected": refused })
+}
+
+/// An RFC 3339 time in UTC with exactly three decimals, so that text sorts as time.
+fn to_milliseconds(time: &str) -> String {
+    let (seconds, decimals) = time.trim_end_matches('Z').split_at(19);
+    let decimals: String = decimals.trim_start_matches('.').chars().chain("000".chars()).take(3).collect();
+    format!("{seconds}.{decimals}Z")
+}
+
+#[test]
+fn every_recording_is_judged_as_an_independent_reading_expects_and_stores_nothing_new_again() {
+    let check = |file: &Path| {
+        let dir = tempfile::tempdir().unwrap();
+        let expected = expected(file);
+        let mut first = replay(dir.path(), file, &[]);
+        assert_adds_up(&first, file);
+        assert!(first["seconds"].is_number(), "{first}");
+        first.as_object_mut().unwrap().retain(|key, _| expected.get(key).is_some());
+        first["rejected"].as_object_mut().unwrap().retain(|_, count| *count != 0);
+        assert_eq!(first, expected, "{}", file.display());
+
+        let again = replay(dir.path(), file, &[]);
+        assert_adds_up(&again, file);
+        assert_eq!(count(&again, "stored"), 0, "{}: {again}", file.display());
+        assert_eq!(rejected(&again), rejected(&first), "{}: {again}", file.display());
+    };
+    thread::scope(|scope| {
+        for file in recordings("csv") {
+            scope.spawn(move || check(&file));
+        }
+    });
+}
+
+#[test]
+fn every_gpx_adds_up_and_stores_nothing_new_again() {
+    for file in recordings("gpx") {
+        let dir = tempfile::tempdir().unwrap();
+        let first = replay(dir.path(), &file, &["--tenant", "acme", "--driver", "d1"]);
+        assert_adds_up(&first, &file);
+        assert!(count(&first, "stored") > 0, "{}: {first}", file.display());
+        let again = replay(dir.path(), &file, &["--tenant", "acme", "--driver", "d1"]);
+        assert_eq!(count(&again, "stored"), 0, "{}: {again}", file.display());
+        // Another driver's are others.
+        let other = replay(dir.path(), &file, &["--tenant", "acme", "--driver", "d2"]);
+        assert_eq!(count(&other, "stored"), count(&first, "stored"), "{}", file.display());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_exits_65_with_file_and_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("header.csv"), "when,where\n1,2\n").unwrap();
+    fs::write(dir.path().join("broken.gpx"), "<gpx><trk><trkseg></trk>").unwrap();
+    fs::write(dir.path().join("not.csv.gz"), "plain").unwrap();
+    for name in ["header.csv", "broken.gpx", "not.csv.gz", "missing.csv"] {
+        let said = rhumb::command(dir.path()).args(["replay", name]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(65), "{name}: {stderr}");
+        assert!(stderr.contains(name), "{name}: {stderr}");
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_a_verdict_and_no_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rows.csv");
+    let rows = "vehicle_id,timestamp,latitude,longitude\n\
+                a/1,2015-03-07T16:03:34Z,30.2,-97.7\n\
+                a/1,2015-03-07T16:03:34Z,30.2,-97.7\n\
+                a/1,2015-03-07T16:03:33Z,30.2,-97.7\n\
+                a/1,2015-03-07T16:03:35Z,,\n\
+                a/1,2015-03-07T16:03:36Z,0.0,0.0\n\
+                a/1,2015-03-07T16:03:37Z,91.0,0.0\n\
+                a/1,,30.2,-97.7\n\
+                b,2037-12-29T22:02:27.123456Z,30.2,-97.7\n";
+    fs::write(&file, rows).unwrap();
+    let summary = replay(dir.path(), &file, &[]);
+    assert_adds_up(&summary, &file);
+    assert_eq!((count(&summary, "rows"), count(&summary, "stored"), count(&summary, "late")), (8, 3, 1), "{summary}");
+    for reason in ["malformed", "null_island", "out_of_range", "no_time"] {
+        assert_eq!(summary["rejected"][reason], 1, "{reason}: {summary}");
+    }
+}

@@ -1,0 +1,222 @@
+//! A bare MQTT client: packets in, packets out, wrong ones too.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use super::PATIENCE;
+
+/// Protocol level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// MQTT 3.1.1
+    V4 = 4,
+    /// MQTT 5
+    V5 = 5,
+}
+
+/// Both versions.
+pub(crate) const VERSIONS: [Version; 2] = [Version::V4, Version::V5];
+
+pub(crate) const CONNACK: u8 = 2;
+pub(crate) const PUBACK: u8 = 4;
+pub(crate) const PUBREC: u8 = 5;
+pub(crate) const PUBCOMP: u8 = 7;
+pub(crate) const SUBACK: u8 = 9;
+pub(crate) const PINGRESP: u8 = 13;
+pub(crate) const DISCONNECT: u8 = 14;
+
+/// PINGREQ
+pub(crate) const PINGREQ: &[u8] = &[0xC0, 0];
+
+/// A packet as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Packet {
+    first: u8,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Packet {
+    /// Its type.
+    pub(crate) fn kind(&self) -> u8 {
+        self.first >> 4
+    }
+
+    /// The packet id of an acknowledgement.
+    pub(crate) fn id(&self) -> u16 {
+        u16::from_be_bytes([self.body[0], self.body[1]])
+    }
+
+    /// The code of a CONNACK.
+    pub(crate) fn connack_code(&self) -> u8 {
+        assert_eq!(self.kind(), CONNACK);
+        self.body[1]
+    }
+
+    /// The reason of an acknowledgement, where leaving it out is success.
+    pub(crate) fn ack_reason(&self) -> u8 {
+        self.body.get(2).copied().unwrap_or(0)
+    }
+
+    /// The reason of a DISCONNECT.
+    pub(crate) fn disconnect_reason(&self) -> u8 {
+        assert_eq!(self.kind(), DISCONNECT);
+        self.body.first().copied().unwrap_or(0)
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: TcpStream,
+    pub(crate) version: Version,
+}
+
+impl Client {
+    /// A connection on which nothing was said.
+    pub(crate) fn open(address: SocketAddr, version: Version) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, version }
+    }
+
+    /// A client that was let in.
+    pub(crate) fn connect(address: SocketAddr, version: Version, client_id: &str) -> Self {
+        Self::connect_keeping_alive(address, version, client_id, 60)
+    }
+
+    /// A client that was let in and promised to be heard of.
+    pub(crate) fn connect_keeping_alive(
+        address: SocketAddr,
+        version: Version,
+        client_id: &str,
+        keep_alive_s: u16,
+    ) -> Self {
+        let mut client = Self::open(address, version);
+        client.send(&connect(version, client_id, keep_alive_s)).unwrap();
+        let connack = client.receive().expect("a CONNACK");
+        assert_eq!(connack.connack_code(), 0, "{connack:?}");
+        client
+    }
+
+    /// Sends bytes, whatever they are.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Ends the connection without a word.
+    pub(crate) fn hang_up(&self) {
+        drop(self.stream.shutdown(Shutdown::Both));
+    }
+
+    /// The next packet; `None` once the connection is closed.
+    pub(crate) fn receive(&mut self) -> Option<Packet> {
+        match self.read_packet() {
+            Ok(packet) => Some(packet),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("heard nothing for {PATIENCE:?}")
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// The next packet, which has to be of this type.
+    pub(crate) fn expect(&mut self, kind: u8) -> Packet {
+        let packet = self.receive().unwrap_or_else(|| panic!("closed instead of a packet of type {kind}"));
+        assert_eq!(packet.kind(), kind, "{packet:?}");
+        packet
+    }
+
+    /// Publishes at QoS 1 and waits for the acknowledgement, which has to be a success.
+    pub(crate) fn publish_acked(&mut self, topic: &str, payload: &str, id: u16) {
+        self.send(&publish(self.version, topic, payload.as_bytes(), 1, id)).unwrap();
+        let ack = self.expect(PUBACK);
+        assert_eq!((ack.id(), ack.ack_reason()), (id, 0));
+    }
+
+    fn read_packet(&mut self) -> io::Result<Packet> {
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte)?;
+        let first = byte[0];
+        let mut length = 0;
+        for shift in (0..28).step_by(7) {
+            self.stream.read_exact(&mut byte)?;
+            length |= usize::from(byte[0] & 0x7F) << shift;
+            if byte[0] & 0x80 == 0 {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body)?;
+        Ok(Packet { first, body })
+    }
+}
+
+/// A packet of these first byte and body.
+pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let mut rest = body.len();
+    loop {
+        let low = (rest & 0x7F) as u8;
+        rest >>= 7;
+        bytes.push(if rest > 0 { low | 0x80 } else { low });
+        if rest == 0 {
+            break;
+        }
+    }
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn text(body: &mut Vec<u8>, text: &[u8]) {
+    body.extend_from_slice(&(text.len() as u16).to_be_bytes());
+    body.extend_from_slice(text);
+}
+
+/// CONNECT with a clean session.
+pub(crate) fn connect(version: Version, client_id: &str, keep_alive_s: u16) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, b"MQTT");
+    body.extend_from_slice(&[version as u8, 0x02]);
+    body.extend_from_slice(&keep_alive_s.to_be_bytes());
+    if version == Version::V5 {
+        body.push(0);
+    }
+    text(&mut body, client_id.as_bytes());
+    packet(0x10, &body)
+}
+
+/// PUBLISH; the id counts from QoS 1 on.
+pub(crate) fn publish(version: Version, topic: &str, payload: &[u8], qos: u8, id: u16) -> Vec<u8> {
+    publish_raw(version, topic.as_bytes(), payload, qos, id)
+}
+
+/// PUBLISH on a topic that need not be text.
+pub(crate) fn publish_raw(version: Version, topic: &[u8], payload: &[u8], qos: u8, id: u16) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, topic);
+    if qos > 0 {
+        body.extend_from_slice(&id.to_be_bytes());
+    }
+    if version == Version::V5 {
+        body.push(0);
+    }
+    body.extend_from_slice(payload);
+    packet(0x30 | qos << 1, &body)
+}
+
+/// PUBREL
+pub(crate) fn pubrel(id: u16) -> Vec<u8> {
+    packet(0x62, &id.to_be_bytes())
+}
+
+/// SUBSCRIBE to one filter.
+pub(crate) fn subscribe(version: Version, filter: &str, qos: u8, id: u16) -> Vec<u8> {
+    let mut body = id.to_be_bytes().to_vec();
+    if version == Version::V5 {
+        body.push(0);
+    }
+    text(&mut body, filter.as_bytes());
+    body.push(qos);
+    packet(0x82, &body)
+}

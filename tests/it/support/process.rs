@@ -1,0 +1,90 @@
+//! Child processes that end with the test, and ports for those that cannot choose their own.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{PATIENCE, wait_for};
+
+/// A running process, killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it with standard output and error in a log file.
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+        let file = fs::File::options().create(true).append(true).open(log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Self { child, log: log.to_owned() }
+    }
+
+    /// Sends a signal to this process alone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Kills it and waits until it is gone.
+    pub(crate) fn kill9(&mut self) {
+        drop(self.child.kill());
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal, and how it ended and after how long.
+    pub(crate) fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+        let begin = Instant::now();
+        self.signal(signal);
+        (self.wait(), begin.elapsed())
+    }
+
+    /// How it ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "did not end\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Panics with the log if it ended.
+    pub(crate) fn assert_running(&mut self, what: &str) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("{what} ended with {status}:\n{}", self.log());
+        }
+    }
+
+    /// What it wrote.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// A port of this machine that was free a moment ago.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}
+
+/// Waits until a server accepts connections.
+pub(crate) fn wait_for_port(process: &mut Process, address: SocketAddr, what: &str) {
+    wait_for(what, || {
+        process.assert_running(what);
+        TcpStream::connect(address).ok()
+    });
+}

@@ -1,0 +1,212 @@
+//! The binary under test, on ports of its own choosing and a data directory that outlives it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::http::{self, Response};
+use super::process::Process;
+use super::wait_for;
+
+/// An engine in a temporary folder.
+#[derive(Debug)]
+pub(crate) struct Rhumb {
+    sets: Vec<String>,
+    process: Process,
+    addresses: Addresses,
+    // Last, so that the folder goes after the process.
+    dir: tempfile::TempDir,
+}
+
+/// What the engine bound.
+#[derive(Clone, Copy, Debug)]
+struct Addresses {
+    mqtt: SocketAddr,
+    http: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// The binary with none of the caller's configuration.
+pub(crate) fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rhumb"));
+    command.current_dir(dir);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RHUMB_") && name != "RHUMB_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+impl Rhumb {
+    /// Starts an engine with these `section.key=value` and waits until it is ready.
+    pub(crate) fn start(sets: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let sets: Vec<String> = sets.iter().map(|text| text.to_string()).collect();
+        let (process, addresses) = launch(dir.path(), &sets);
+        Self { sets, process, addresses, dir }
+    }
+
+    /// Starts it again on the same data directory. It has to be stopped or killed before.
+    pub(crate) fn restart(&mut self) {
+        (self.process, self.addresses) = launch(self.dir.path(), &self.sets);
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Sends a signal and tells how it ended and after how long.
+    pub(crate) fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+        self.process.stop(signal)
+    }
+
+    /// SIGTERM, and how it ended and after how long.
+    pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
+        self.stop(Signal::TERM)
+    }
+
+    /// Where MQTT clients connect.
+    pub(crate) fn mqtt(&self) -> SocketAddr {
+        self.addresses.mqtt
+    }
+
+    /// Where the public API is.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.addresses.http
+    }
+
+    /// Where the operator's port is.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.addresses.admin
+    }
+
+    /// The data directory.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        data_dir(self.dir.path())
+    }
+
+    /// What it logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Runs another command of the binary on this data directory.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        let data_dir = format!("data_dir={}", self.data_dir().display());
+        command(self.dir.path()).args(args).args(["--set", &data_dir]).output().unwrap()
+    }
+
+    /// GET of the public API for a tenant.
+    pub(crate) fn get(&self, tenant: &str, path: &str) -> Response {
+        http::request(self.http(), "GET", path, &[("X-Tenant", tenant)], b"")
+    }
+
+    /// POST of JSON to the public API for a tenant.
+    pub(crate) fn post(&self, tenant: &str, path: &str, body: &str) -> Response {
+        let headers = [("X-Tenant", tenant), ("Content-Type", "application/json")];
+        http::request(self.http(), "POST", path, &headers, body.as_bytes())
+    }
+
+    /// Every fix of a driver, page by page.
+    pub(crate) fn track(&self, tenant: &str, driver: &str) -> Vec<Value> {
+        let mut fixes = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(tenant, &format!("/v1/drivers/{driver}/track?from=0&limit=1000{cursor}"));
+            // A driver that nothing was stored of is not known.
+            if page.status == 404 {
+                return fixes;
+            }
+            let page = page.json(200);
+            fixes.extend(page["fixes"].as_array().unwrap().iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return fixes,
+            }
+        }
+    }
+
+    /// The samples of `/metrics` whose name begins with `rhumb_`, by name and labels.
+    pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
+        let response = http::request(self.admin(), "GET", "/metrics", &[], b"");
+        assert_eq!(response.status, 200);
+        let text = response.text();
+        let samples = text.lines().filter(|line| line.starts_with("rhumb_")).map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        });
+        samples.collect()
+    }
+
+    /// A tenant's books, after holding that they balance.
+    pub(crate) fn books(&self, tenant: &str) -> Books {
+        let label = format!("tenant=\"{tenant}\"");
+        let metrics = self.metrics();
+        let sum = |name: &str| {
+            let of_tenant =
+                metrics.iter().filter(|(sample, _)| sample.split('{').next() == Some(name) && sample.contains(&label));
+            of_tenant.map(|(_, value)| *value as u64).sum()
+        };
+        let books = Books {
+            received: sum("rhumb_fixes_received_total"),
+            stored: sum("rhumb_fixes_stored_total"),
+            duplicate: sum("rhumb_fixes_duplicate_total"),
+            rejected: sum("rhumb_fixes_rejected_total"),
+            in_flight: sum("rhumb_fixes_in_flight"),
+        };
+        assert_eq!(
+            books.received,
+            books.stored + books.duplicate + books.rejected + books.in_flight,
+            "the books do not balance: {books:?}"
+        );
+        books
+    }
+}
+
+/// What became of a tenant's fixes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Books {
+    pub(crate) received: u64,
+    pub(crate) stored: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) rejected: u64,
+    pub(crate) in_flight: u64,
+}
+
+fn data_dir(dir: &Path) -> PathBuf {
+    dir.join("data")
+}
+
+/// Starts the binary and waits for `/readyz`.
+fn launch(dir: &Path, sets: &[String]) -> (Process, Addresses) {
+    let told = data_dir(dir).join("addresses.json");
+    // What a killed engine left behind would send us to its ports.
+    drop(std::fs::remove_file(&told));
+    let mut command = command(dir);
+    for listener in ["mqtt", "http", "admin"] {
+        command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
+    }
+    for set in sets {
+        command.args(["--set", set]);
+    }
+    let mut process = Process::start(&mut command, &dir.join("log"));
+    let addresses = wait_for("addresses.json", || {
+        process.assert_running("rhumb");
+        let told: Value = serde_json::from_slice(&std::fs::read(&told).ok()?).unwrap();
+        let address = |name: &str| told[name].as_str().unwrap().parse().unwrap();
+        Some(Addresses { mqtt: address("mqtt"), http: address("http"), admin: address("admin") })
+    });
+    wait_for("/readyz", || {
+        process.assert_running("rhumb");
+        let response = http::try_request(addresses.admin, "GET", "/readyz", &[], b"").ok()?;
+        (response.status == 200).then_some(())
+    });
+    (process, addresses)
+}

@@ -1,0 +1,44 @@
+//! Clients that others wrote: mosquitto's, and Python's paho.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use super::PATIENCE;
+use super::mqtt::Version;
+
+fn version_name(version: Version) -> &'static str {
+    match version {
+        Version::V4 => "311",
+        Version::V5 => "5",
+    }
+}
+
+fn mosquitto(program: &str, address: SocketAddr, version: Version) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string(), "-V", version_name(version)]);
+    command
+}
+
+/// Publishes one message with `mosquitto_pub`, which leaves once it is acknowledged.
+pub(crate) fn mosquitto_pub(address: SocketAddr, version: Version, qos: u8, topic: &str, payload: &str) {
+    let mut command = mosquitto("mosquitto_pub", address, version);
+    let said = command.args(["-q", &qos.to_string(), "-t", topic, "-m", payload]).output().unwrap();
+    assert!(said.status.success(), "mosquitto_pub: {}", String::from_utf8_lossy(&said.stderr));
+}
+
+/// Starts a `mosquitto_sub` that leaves after `count` messages and prints topic and payload of each.
+pub(crate) fn mosquitto_sub(address: SocketAddr, version: Version, filter: &str, count: u32) -> Child {
+    let mut command = mosquitto("mosquitto_sub", address, version);
+    command.args(["-q", "1", "-v", "-t", filter, "-C", &count.to_string(), "-W", &PATIENCE.as_secs().to_string()]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Runs a script of `tests/it` in the Python that `.ci/test` made beside the build.
+pub(crate) fn python(script: &str, args: &[&str]) -> Output {
+    let target = Path::new(env!("CARGO_BIN_EXE_rhumb")).ancestors().nth(2).unwrap();
+    let interpreter = target.join("test-python/bin/python");
+    assert!(interpreter.exists(), "{} is missing: .ci/test makes it", interpreter.display());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(script);
+    Command::new(interpreter).arg(script).args(args).output().unwrap()
+}
