@@ -207,7 +207,13 @@ mod tests {
                             }
                             let standing = turn % STANDING;
                             let position = place_at(standing, 0);
-                            let query = |limit| Nearest { position, limit, radius_m: None, received_since: None };
+                            let query = |limit| Nearest {
+                                position,
+                                limit,
+                                radius_m: None,
+                                received_since: None,
+                                received_before: None,
+                            };
                             let nearest = |limit| -> Vec<_> {
                                 let found = fleet.nearest(&query(limit));
                                 assert!(found.is_sorted_by(|one, other| one.distance_m <= other.distance_m));

@@ -24,6 +24,8 @@ pub struct Nearest {
     pub radius_m: Option<f64>,
     /// Nobody whose latest fix was received before.
     pub received_since: Option<TimestampMs>,
+    /// Nobody whose latest fix was received then or later: with it, those are found who fell silent.
+    pub received_before: Option<TimestampMs>,
 }
 
 /// A driver that was asked for.
@@ -108,6 +110,7 @@ impl<'a> Best<'a> {
         let haversine = self.origin.haversine(fix.position);
         let distance_m = self.origin.distance_m(fix.position, haversine);
         if self.query.received_since.is_some_and(|since| fix.received_at < since)
+            || self.query.received_before.is_some_and(|before| fix.received_at >= before)
             || !self.query.radius_m.is_none_or(|radius_m| distance_m <= radius_m)
         {
             return;
@@ -214,6 +217,7 @@ mod tests {
             })
             .filter(|one| query.radius_m.is_none_or(|radius_m| one.distance_m <= radius_m))
             .filter(|one| query.received_since.is_none_or(|since| one.fix.received_at >= since))
+            .filter(|one| query.received_before.is_none_or(|before| one.fix.received_at < before))
             .collect();
         all.sort_by(|one, other| {
             one.distance_m.total_cmp(&other.distance_m).then_with(|| one.driver.driver().cmp(other.driver.driver()))
@@ -229,7 +233,13 @@ mod tests {
             drivers in proptest::collection::vec(position(), 0..150),
             moves in proptest::collection::vec((any::<prop::sample::Index>(), position()), 0..200),
             queries in proptest::collection::vec(
-                (position(), 0..30_usize, proptest::option::of(0.0..2e7_f64), proptest::option::of(0..200_i64)),
+                (
+                    position(),
+                    0..30_usize,
+                    proptest::option::of(0.0..2e7_f64),
+                    proptest::option::of(0..200_i64),
+                    proptest::option::of(0..200_i64),
+                ),
                 1..8,
             ),
         ) {
@@ -242,8 +252,9 @@ mod tests {
                 fleet.update(slots[index], &fixes[index]);
             }
             fleet.tree.check(&fleet.records, slots.len() as u32);
-            for (position, limit, radius_m, since) in queries {
-                let query = Nearest { position, limit, radius_m, received_since: since.map(TimestampMs) };
+            for (position, limit, radius_m, since, before) in queries {
+                let (received_since, received_before) = (since.map(TimestampMs), before.map(TimestampMs));
+                let query = Nearest { position, limit, radius_m, received_since, received_before };
                 prop_assert_eq!(fleet.nearest(&query), brute_force(&fixes, &query));
             }
         }
@@ -258,10 +269,11 @@ mod tests {
         fleet.join(key("wrangel"), &fix_at(71.0, 179.9));
         let nearest = |latitude, longitude| {
             let position = Position::from_degrees(latitude, longitude).unwrap();
-            fleet.nearest(&Nearest { position, limit: 1, radius_m: None, received_since: None })[0]
-                .driver
-                .driver()
-                .to_string()
+            fleet.nearest(&Nearest { position, limit: 1, radius_m: None, received_since: None, received_before: None })
+                [0]
+            .driver
+            .driver()
+            .to_string()
         };
         assert_eq!(nearest(-18.0, -179.9), "suva");
         assert_eq!(nearest(-14.0, 179.9), "suva");
@@ -277,7 +289,13 @@ mod tests {
         let fix = fix_at(52.0, 21.0);
         fleet.join(key("d1"), &fix);
         for (radius_m, count) in [(0.0, 1), (-1.0, 0), (f64::NAN, 0), (f64::INFINITY, 1)] {
-            let query = Nearest { position: fix.position, limit: 10, radius_m: Some(radius_m), received_since: None };
+            let query = Nearest {
+                position: fix.position,
+                limit: 10,
+                radius_m: Some(radius_m),
+                received_since: None,
+                received_before: None,
+            };
             assert_eq!(fleet.nearest(&query).len(), count, "{radius_m}");
         }
     }
@@ -290,7 +308,8 @@ mod tests {
             fleet.join(mixed_key(index), &fix);
         }
         fleet.tree.check(&fleet.records, 10_000);
-        let query = Nearest { position: fix.position, limit: 20, radius_m: None, received_since: None };
+        let query =
+            Nearest { position: fix.position, limit: 20, radius_m: None, received_since: None, received_before: None };
         assert_eq!(fleet.nearest(&query), brute_force(&vec![fix; 10_000], &query));
     }
 }

@@ -17,7 +17,6 @@ use super::presence::Presence;
 use crate::auth::Principal;
 use crate::clock::Clock;
 use crate::geo::{Area, GeoIndex};
-use crate::units::Position;
 
 /// Most drivers in one answer, some 20 MB of text. If more are inside, the answer says that it is `truncated`.
 const DRIVERS_MAX: usize = 100_000;
@@ -76,10 +75,7 @@ impl Within {
 fn bbox(text: &str) -> Option<Area> {
     let mut edges = text.split(',').map(|edge| edge.trim().parse::<f64>().ok());
     let (west, south, east, north) = (edges.next()??, edges.next()??, edges.next()??, edges.next()??);
-    if edges.next().is_some() {
-        return None;
-    }
-    Area::rectangle(Position::from_degrees(south, west)?, Position::from_degrees(north, east)?).ok()
+    if edges.next().is_some() { None } else { Area::bounding_box(west, south, east, north).ok() }
 }
 
 /// The members of GeoJSON (RFC 7946) that are looked at: those of a Polygon, or of a Feature that holds one.
@@ -105,17 +101,16 @@ fn polygon(body: &[u8]) -> Result<Area, Error> {
         ("Feature", Some(geometry)) if geometry.r#type == "Polygon" => geometry.coordinates,
         _ => return Err(Error::parameter("type", "wants Polygon, or a Feature whose geometry is one")),
     };
-    let rings: Option<Vec<Vec<Position>>> =
+    let rings: Option<Vec<Vec<_>>> =
         rings.iter().map(|ring| ring.iter().map(|position| vertex(position)).collect()).collect();
-    let wanted = "wants positions of longitude, latitude in degrees";
-    Area::polygon(rings.ok_or_else(|| Error::parameter("coordinates", wanted))?)
-        .map_err(|error| Error::parameter("coordinates", error.to_string()))
+    let rings = rings.ok_or_else(|| Error::parameter("coordinates", "wants positions of longitude and latitude"))?;
+    Area::polygon(&rings).map_err(|error| Error::parameter("coordinates", error.to_string()))
 }
 
 /// Longitude first; an altitude behind them means nothing here.
-fn vertex(position: &[f64]) -> Option<Position> {
+fn vertex(position: &[f64]) -> Option<[f64; 2]> {
     let [longitude, latitude, ..] = *position else { return None };
-    Position::from_degrees(latitude, longitude)
+    Some([longitude, latitude])
 }
 
 #[cfg(test)]
