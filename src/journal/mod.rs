@@ -41,7 +41,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::Sender;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use storage::{Directory, Lock};
 use writer::{Batch, Failure, Message, Writer};
@@ -90,7 +90,7 @@ impl fmt::Display for JournalPosition {
 }
 
 /// Sizes of the journal's files.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Length at which a segment is ended and the next begun, 1 MiB to 4 GiB.

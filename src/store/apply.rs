@@ -27,7 +27,7 @@ pub(super) struct Writer {
 struct Driver<'a> {
     tables: &'a Tables,
     writes: &'a mut fjall::OwnedWriteBatch,
-    first_key: Key,
+    driver_key: Key,
 }
 
 impl Writer {
@@ -51,10 +51,10 @@ impl Writer {
         let mut writes = tables.database.batch();
         for same_driver in drivers.chunk_by(|one, other| (one.tenant, one.driver) == (other.tenant, other.driver)) {
             let DriverFixes { tenant, driver, .. } = *same_driver[0];
-            let first_key = Key::first_of(tenant, driver)
+            let driver_key = Key::of(tenant, driver)
                 .ok_or_else(|| Error::Id { tenant: tenant.to_owned(), driver: driver.to_owned() })?;
             self.gather(same_driver);
-            self.apply_driver(&mut Driver { tables, writes: &mut writes, first_key })?;
+            self.apply_driver(&mut Driver { tables, writes: &mut writes, driver_key })?;
         }
         tables.put_position(&mut writes, upto);
         Ok(writes.commit()?)
@@ -76,7 +76,7 @@ impl Writer {
         if rest.is_empty() {
             return Ok(());
         }
-        let Some(last) = driver.tables.covering(driver.first_key, TimestampMs(i64::MAX))? else {
+        let Some(last) = driver.tables.covering(driver.driver_key, TimestampMs(i64::MAX))? else {
             driver.put(rest, BLOCK_FIXES, value);
             return Ok(());
         };
@@ -106,19 +106,19 @@ impl Writer {
 impl Driver<'_> {
     /// The block for what is from `time` on, and the one after it. What is older than all blocks belongs to the first.
     fn cover(&self, time: TimestampMs) -> Result<(Found, Option<Found>), Error> {
-        let found = match self.tables.covering(self.first_key, time)? {
+        let found = match self.tables.covering(self.driver_key, time)? {
             Some(found) => found,
             None => self
                 .tables
-                .following(self.first_key, time)?
-                .ok_or_else(|| malformed(self.first_key.at(time).as_ref()))?,
+                .following(self.driver_key, time)?
+                .ok_or_else(|| malformed(self.driver_key.at(time).as_ref()))?,
         };
-        let next = self.tables.following(self.first_key, found.first.saturating_add_ms(1))?;
+        let next = self.tables.following(self.driver_key, found.first.saturating_add_ms(1))?;
         Ok((found, next))
     }
 
     fn block<'f>(&self, found: &'f Found) -> Result<Block<'f>, Error> {
-        found.block(self.first_key.at(found.first))
+        found.block(self.driver_key.at(found.first))
     }
 
     /// Merges a block and new fixes by time; the block's own stay where both have a time. Tells whether anything was
@@ -128,7 +128,7 @@ impl Driver<'_> {
         let mut new = fixes.iter().peekable();
         let mut is_changed = false;
         for held in self.block(found)?.fixes() {
-            let held = held.map_err(|_| malformed(self.first_key.at(found.first).as_ref()))?;
+            let held = held.map_err(|_| malformed(self.driver_key.at(found.first).as_ref()))?;
             while let Some(fix) = new.next_if(|fix| fix.time <= held.time) {
                 if fix.time < held.time {
                     merged.push(*fix);
@@ -145,7 +145,7 @@ impl Driver<'_> {
     /// Writes `fixes`, at least one, in place of a block.
     fn replace(&mut self, found: &Found, fixes: &[Fix], fixes_a_block: usize, value: &mut Vec<u8>) {
         if fixes[0].time != found.first {
-            self.writes.remove(&self.tables.blocks, self.first_key.at(found.first).as_ref());
+            self.writes.remove(&self.tables.blocks, self.driver_key.at(found.first).as_ref());
         }
         self.put(fixes, fixes_a_block, value);
     }
@@ -155,7 +155,7 @@ impl Driver<'_> {
         for fixes in fixes.chunks(fixes_a_block) {
             value.clear();
             block::encode(fixes, value);
-            self.writes.insert(&self.tables.blocks, self.first_key.at(fixes[0].time).as_ref(), value.as_slice());
+            self.writes.insert(&self.tables.blocks, self.driver_key.at(fixes[0].time).as_ref(), value.as_slice());
         }
     }
 }

@@ -14,14 +14,14 @@ mod model;
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::embedded::Store;
 use crate::fix::Fix;
 use crate::journal::JournalId;
 
 /// The `[store]` section: the embedded store and what it may take.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Whether there is one. Without it, tracks end at what memory holds and older fixes are refused as `past`.

@@ -12,13 +12,30 @@
 //! accepted, topic aliases resolved, the ACL applied, and no ingest topic (those never come here, but for
 //! [`Router::publish_fix`]).
 
+mod delivery;
+mod hub;
+mod link;
+mod message;
 mod mount;
+mod retained;
+mod rumqttd;
+mod session;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
+pub use link::Link;
 pub use mount::Mount;
+
+use hub::{ClientName, Command, Hub, Shared};
+use message::{Message, SERVER};
+use session::Arrival;
 
 use crate::mqtt::codec::{ClientPacket, ServerPacket, Version, Will};
 
@@ -34,13 +51,36 @@ pub struct Config {
     pub session_expiry_s_max: u32,
     /// How long a connection may leave [`Flow::Pause`] standing before it is cut, seconds.
     pub stalled_s_max: u32,
-    /// Memory for the messages that subscribers have yet to read, bytes, for each filter.
+    /// Memory for the messages that subscribers have yet to read, bytes, for each filter. Who falls further behind loses the
+    /// oldest.
     pub filter_bytes_max: usize,
+    /// Most different filters since the router started; a SUBSCRIBE beyond gets 0x97 (3.1.1: 0x80).
+    pub filters_max: usize,
+    /// Most retained messages; further topics are not retained.
+    pub retained_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            sessions_max: 4_096,
+            subscriptions_max: 1_024,
+            session_expiry_s_max: 7 * 24 * 3_600,
+            stalled_s_max: 30,
+            filter_bytes_max: 1 << 20,
+            filters_max: 4_096,
+            retained_max: 65_536,
+        }
+    }
 }
 
 /// A handle to the router; clones are the same router. It and its threads end with the last handle and link.
 #[derive(Clone, Debug)]
-pub struct Router;
+pub struct Router {
+    commands: mpsc::Sender<Command>,
+    fixes: mpsc::Sender<Message>,
+    shared: Arc<Shared>,
+}
 
 /// A client that wants a link.
 pub struct Attach {
@@ -126,65 +166,87 @@ pub trait Deliver: Send + Sync {
 #[error("the router is busy")]
 pub struct Busy;
 
-/// A client's end of the router. Dropped without [`Link::close`], it counts as a lost connection.
-#[derive(Debug)]
-pub struct Link;
-
 impl Router {
     /// Starts the router's threads.
-    pub fn start(_config: Config) -> std::io::Result<Self> {
-        unreachable!("signatures")
+    pub fn start(config: Config) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let (commands, commands_in) = mpsc::channel(hub::COMMANDS_MAX);
+        let (fixes, fixes_in) = mpsc::channel(hub::FIXES_MAX);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let hub_shared = Arc::clone(&shared);
+        std::thread::Builder::new().name("mqtt-hub".into()).spawn(move || {
+            let sessions = tokio::task::LocalSet::new();
+            sessions.block_on(&runtime, async move { Hub::new(config, hub_shared).run(commands_in, fixes_in).await });
+        })?;
+        Ok(Self { commands, fixes, shared })
     }
 
     /// Links a client. Never blocks; [`FromRouter::Attached`] follows through the outbox, and packets may be sent before
     /// it came. `Busy`: more clients attach at this moment than the router keeps up with, answer "server unavailable".
-    pub fn attach(&self, _attach: Attach) -> Result<Link, Busy> {
-        unreachable!("signatures")
+    pub fn attach(&self, attach: Attach) -> Result<Link, Busy> {
+        let name = ClientName { mount: attach.mount.clone(), client_id: attach.client_id.clone() };
+        let (link, link_end) = link::pair(self.commands.clone());
+        let arrival = Box::new(Arrival::new(attach, link_end));
+        self.commands.try_send(Command::Attach(name, arrival)).map_err(|error| {
+            let (mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command)) = error;
+            if let Command::Attach(_, arrival) = command {
+                arrival.outbox.silence();
+            }
+            Busy
+        })?;
+        Ok(link)
     }
 
-    /// Whether a session is kept under this name (so that CONNECT without a clean start needs a link).
-    pub fn has_session(&self, _mount: &Mount, _client_id: &str) -> bool {
-        unreachable!("signatures")
+    /// Whether a session is there under this name, its client connected or not (so that CONNECT without a clean start needs
+    /// a link, and with one needs [`Router::forget`]).
+    pub fn has_session(&self, mount: &Mount, client_id: &str) -> bool {
+        self.shared.sessions.contains(&ClientName { mount: mount.clone(), client_id: client_id.to_owned() })
     }
 
-    /// Ends the session kept under this name, if any, for a client that connects with a clean start and needs no link yet;
-    /// a connection that still holds it is told [`CloseReason::TakenOver`].
-    pub fn forget(&self, _mount: &Mount, _client_id: &str) {
-        unreachable!("signatures")
+    /// Ends the session under this name, if any, for a client that connects with a clean start and needs no link yet; a
+    /// connection that still holds it is told [`CloseReason::TakenOver`].
+    pub fn forget(&self, mount: &Mount, client_id: &str) -> Result<(), Busy> {
+        let name = ClientName { mount: mount.clone(), client_id: client_id.to_owned() };
+        self.commands.try_send(Command::Forget(name)).map_err(|_| Busy)
     }
 
-    /// Whether anybody in this mount subscribes to anything: one load, so that nothing is built for nobody.
-    pub fn has_subscribers(&self, _mount: &Mount) -> bool {
-        unreachable!("signatures")
+    /// Whether anybody in this mount subscribes to anything: one load if nobody does at all, so that nothing is built for
+    /// nobody.
+    pub fn has_subscribers(&self, mount: &Mount) -> bool {
+        self.subscriptions() > 0 && self.shared.by_mount.contains_key(mount)
     }
 
     /// Subscriptions of all sessions.
     pub fn subscriptions(&self) -> usize {
-        unreachable!("signatures")
+        self.shared.subscriptions.load(Ordering::Relaxed)
+    }
+
+    /// Sessions, connected and kept.
+    pub fn sessions(&self) -> usize {
+        self.shared.sessions.len()
     }
 
     /// Publishes an accepted fix to subscribers. Never blocks: with the queue full it is dropped and counted.
-    pub fn publish_fix(&self, _mount: &Mount, _topic: &str, _qos: u8, _payload: Bytes) {
-        unreachable!("signatures")
+    pub fn publish_fix(&self, mount: &Mount, topic: &str, qos: u8, payload: Bytes) {
+        if !self.has_subscribers(mount) {
+            return;
+        }
+        let message = Message {
+            topic: mount.topic(topic),
+            payload,
+            qos: qos.min(2),
+            retain: false,
+            publisher: SERVER,
+            expires_at: None,
+            properties: None,
+        };
+        if self.fixes.try_send(message).is_err() {
+            self.shared.fixes_dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Fixes that [`Router::publish_fix`] had to drop since the start.
     pub fn fixes_dropped(&self) -> u64 {
-        unreachable!("signatures")
+        self.shared.fixes_dropped.load(Ordering::Relaxed)
     }
-}
-
-impl Link {
-    /// Hands over a SUBSCRIBE, UNSUBSCRIBE, PUBLISH (topic alias resolved), PUBACK, PUBREC, PUBREL or PUBCOMP; others are
-    /// the door's own and ignored. Never blocks. `Err` is [`Busy`] with the packet: stop reading this client until
-    /// [`FromRouter::Ready`], then send it again.
-    pub fn send(&self, packet: ClientPacket) -> Result<(), Box<(Busy, ClientPacket)>> {
-        Err(Box::new((Busy, packet)))
-    }
-
-    /// Goes on after [`Flow::Pause`].
-    pub fn resume(&self) {}
-
-    /// Ends the connection. What was sent before is still handled. `session_expiry_s` is the DISCONNECT's, if it had one.
-    pub fn close(self, _will: WillFate, _session_expiry_s: Option<u32>) {}
 }
