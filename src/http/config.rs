@@ -1,4 +1,4 @@
-//! `[http]` of the configuration.
+//! `[http]` and `[admin]` of the configuration.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -67,6 +67,20 @@ impl Config {
     }
 }
 
+/// `[admin]`: the operator's port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +91,6 @@ mod tests {
         let set: Config = toml::from_str("listen = \"127.0.0.1:0\"\nbody_bytes_max = 10").unwrap();
         assert_eq!((set.listen.port(), set.body_bytes_max), (0, 10));
         assert!(toml::from_str::<Config>("body_max = 10").is_err());
+        assert!(toml::from_str::<AdminConfig>("listen = \"nowhere\"").is_err());
     }
 }

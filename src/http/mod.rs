@@ -27,7 +27,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio::time;
 
-pub use self::config::Config;
+pub use self::config::{AdminConfig, Config};
 pub use self::error::Error;
 use self::extract::BodyBounds;
 pub use self::operator::{Operator, collect_fixes};

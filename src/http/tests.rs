@@ -7,17 +7,32 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::*;
+use crate::journal::{self, Journal};
+use crate::live::Feed;
+use crate::pipeline::{self, Pipeline, Recovering};
 use crate::units::TimestampMs;
 
 /// 2024-02-16T14:17:10Z
 const NOW: TimestampMs = TimestampMs(1_708_093_030_000);
 
+/// A whole engine behind the API: a journal in a directory of its own, shards, the index; no store.
 struct Api {
     clock: Clock,
     router: Router,
+    ingress: Ingress,
+    /// Both are taken at the end, the pipeline first.
+    running: Option<(Pipeline, Journal)>,
+    _directory: TempDir,
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 struct Answer {
@@ -67,9 +82,36 @@ impl Api {
     fn with(config: &Config) -> Self {
         let clock = Clock::manual(NOW);
         let geo = Arc::new(GeoIndex::default());
-        let ingress = Ingress(Arc::default(), Arc::clone(&geo));
-        let state = State { clock: clock.clone(), geo, ingress, auth: auth::Mode::Open, offline_after_ms: 300_000 };
-        Self { clock, router: router(state, config) }
+        let recovering = Recovering::new(pipeline::Parts {
+            config: pipeline::Config { shards: 1 },
+            dedupe: pipeline::DedupeConfig::default(),
+            rules: pipeline::Rules::default(),
+            registry: pipeline::RegistryConfig { tenants_max: 2, ..pipeline::RegistryConfig::default() },
+            geo: Arc::clone(&geo),
+            feed: Feed::default(),
+            history: None,
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, _) = journal::open(directory.path(), &journal::Config::default(), &mut |_| Ok(())).unwrap();
+        let pipeline = recovering.start(&journal, None).unwrap();
+        let ingress = pipeline.ingress().clone();
+        let state = State {
+            clock: clock.clone(),
+            geo,
+            ingress: ingress.clone(),
+            auth: auth::Mode::Open,
+            offline_after_ms: 300_000,
+        };
+        let router = router(state, config);
+        Self { clock, router, ingress, running: Some((pipeline, journal)), _directory: directory }
+    }
+
+    /// What the engine does at its end.
+    fn stop(&mut self) {
+        if let Some((pipeline, journal)) = self.running.take() {
+            pipeline.stop();
+            journal.close().unwrap();
+        }
     }
 
     async fn get(&self, uri: &str) -> Answer {
@@ -354,6 +396,50 @@ async fn a_gpx_track_reads_as_xml() {
         }
     }
     assert_eq!(points, 2);
+}
+
+#[tokio::test]
+async fn an_engine_that_stopped_is_503_and_says_when_to_come_back() {
+    let mut api = Api::start();
+    api.drive("d1", &[(52.0, 21.0, 0)]).await;
+    api.stop();
+    let refused = api.post("/v1/drivers/d1/location", r#"{"latitude":1,"longitude":2}"#).await;
+    assert_eq!((refused.problem().0, refused.header("retry-after")), (503, "1"));
+    assert_eq!(api.get("/v1/drivers/d1/track").await.problem().0, 503);
+}
+
+#[tokio::test]
+async fn one_tenant_too_many_is_refused() {
+    let api = Api::start();
+    let mut statuses = Vec::new();
+    for tenant in ["a", "b", "c", "a"] {
+        let mut post = request(Method::POST, "/v1/drivers/d1/location", r#"{"latitude":1,"longitude":2}"#);
+        post.headers_mut().insert("x-tenant", tenant.parse().unwrap());
+        statuses.push(ask(&api.router, post).await.status.as_u16());
+    }
+    assert_eq!(statuses, [202, 202, 403, 202]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_in_the_books() {
+    let api = Api::start();
+    api.post("/v1/drivers/d1/location", "hello").await;
+    api.post("/v1/drivers/d1/location", r#"[{"latitude":1,"longitude":2},{"latitude":0,"longitude":0}]"#).await;
+    let ingress = api.ingress.clone();
+    let router = operator(|operator| {
+        operator.collect.push(Box::new(move |page| collect_fixes(&ingress.books(), page)));
+    });
+    let text = ask(&router, request(Method::GET, "/metrics", Body::empty())).await.text();
+    for line in [
+        r#"rhumb_fixes_received_total{tenant="default"} 3"#,
+        r#"rhumb_fixes_stored_total{tenant="default"} 1"#,
+        r#"rhumb_fixes_duplicate_total{tenant="default"} 0"#,
+        r#"rhumb_fixes_rejected_total{tenant="default",reason="malformed"} 1"#,
+        r#"rhumb_fixes_rejected_total{tenant="default",reason="null_island"} 1"#,
+        r#"rhumb_fixes_in_flight{tenant="default"} 0"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
 }
 
 #[tokio::test]
