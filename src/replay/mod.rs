@@ -123,6 +123,7 @@ impl<'a> Replay<'a> {
                 && !wait.is_zero()
             {
                 target.flush()?;
+                #[expect(clippy::disallowed_methods, reason = "the pace of the recording is what is waited for")]
                 thread::sleep(wait);
             }
             newest = time.map_or(newest, |time| time.max(newest));
