@@ -9,6 +9,8 @@ mod batch;
 mod driver;
 mod embedded;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
