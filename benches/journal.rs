@@ -75,6 +75,7 @@ fn open(dir: &Path) -> Journal {
 }
 
 fn appender(journal: &Journal) -> (Appender, Receiver<usize>) {
+    #[expect(clippy::disallowed_methods, reason = "bounded by TURNS_IN_FLIGHT_MAX of the bench")]
     let (sender, durable) = unbounded();
     (journal.appender(Box::new(move |sequences| sender.send(sequences.len()).unwrap())), durable)
 }

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use rhumb::config::{Config, Invalid, Origin, Sources};
 use rhumb::engine::{self, Engine};
 use rhumb::ids::{DriverId, TenantId};
-use rhumb::replay;
+use rhumb::replay::{self, BrokerUrl, Plan, Speed};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
@@ -64,11 +64,11 @@ struct ReplayArgs {
     tenant: TenantId,
     /// Publish to this broker instead of writing to the data directory, such as mqtt://127.0.0.1:1883
     #[arg(long, value_name = "URL")]
-    mqtt: Option<String>,
+    mqtt: Option<BrokerUrl>,
     /// How many times faster than recorded: 1, 10, max
     #[arg(long, default_value = "max")]
-    speed: replay::Speed,
-    /// Whose track a GPX file is [default: the file's name]
+    speed: Speed,
+    /// The driver of all rows, instead of what the recordings say
     #[arg(long, value_parser = DriverId::new)]
     driver: Option<DriverId>,
     /// Print the summary as one JSON object
@@ -83,6 +83,8 @@ enum Exit {
     Usage = 64,
     /// An input cannot be read.
     Data = 65,
+    /// The broker of a replay could not be reached, or was lost.
+    Broker = 69,
     /// A fault of the program's.
     Software = 70,
     /// The journal could not be written or synced.
@@ -106,10 +108,17 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     if error.downcast_ref::<Invalid>().is_some() {
         return Exit::Config;
     }
+    if let Some(error) = error.downcast_ref::<replay::Error>() {
+        return match error {
+            replay::Error::BadSpeed(_) | replay::Error::BadUrl(_) | replay::Error::NoDriver { .. } => Exit::Usage,
+            replay::Error::Unopened { .. } | replay::Error::Unreadable { .. } => Exit::Data,
+            replay::Error::Broker { .. } => Exit::Broker,
+            replay::Error::Stopped => Exit::JournalIo,
+        };
+    }
     match error.downcast_ref::<engine::Failure>() {
         Some(engine::Failure::Journal(_)) => Exit::JournalIo,
         Some(engine::Failure::InUse(_)) => Exit::InUse,
-        Some(engine::Failure::Input(_)) => Exit::Data,
         None => Exit::Software,
     }
 }
@@ -142,7 +151,14 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Replay(args) => {
             start_log()?;
-            engine::replay(config, &args.into())
+            let plan = Plan {
+                files: args.files,
+                tenant: args.tenant,
+                driver: args.driver.map(|driver| driver.to_string()),
+                speed: args.speed,
+                shows_progress: !args.json,
+            };
+            engine::replay(&config, &plan, args.mqtt.as_ref(), args.json)
         }
         Command::CheckConfig { print } => {
             let text = if print { config.to_toml() } else { "ok\n".to_owned() };
@@ -161,19 +177,6 @@ fn sources(args: SourceArgs) -> Sources {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
             .collect(),
         sets: args.sets,
-    }
-}
-
-impl From<ReplayArgs> for replay::Options {
-    fn from(args: ReplayArgs) -> Self {
-        Self {
-            files: args.files,
-            tenant: args.tenant,
-            mqtt: args.mqtt,
-            speed: args.speed,
-            driver: args.driver,
-            json: args.json,
-        }
     }
 }
 

@@ -29,7 +29,7 @@ pub use shard::History;
 use crate::counts::Counts;
 use crate::geo::GeoIndex;
 use crate::ids::{DriverId, DriverKey, TenantId};
-use crate::journal::{Frame, Journal, Record};
+use crate::journal::{Frame, Journal, Malformed, Record};
 use crate::live::Feed;
 use account::Books;
 use ingress::{INBOX_MESSAGES_MAX, INBOX_MESSAGES_RESERVED};
@@ -57,13 +57,6 @@ impl Default for DedupeConfig {
     fn default() -> Self {
         Self { window_fixes: 64 }
     }
-}
-
-/// A frame that passed its checksum and still does not read: it was written by another version.
-#[derive(Debug, thiserror::Error)]
-#[error("frame {sequence} of the journal holds what this version does not know; start the version that wrote it")]
-pub struct UnknownRecord {
-    sequence: u64,
 }
 
 /// A pipeline before its start, taking in what the journal holds.
@@ -127,30 +120,32 @@ impl Recovering {
     }
 
     /// Takes in one frame's decisions. They are applied, not judged again.
-    pub fn apply(&mut self, frame: &Frame<'_>) -> Result<(), UnknownRecord> {
-        let unknown = || UnknownRecord { sequence: frame.sequence };
+    ///
+    /// # Errors
+    /// The frame is sound and holds what this version does not know.
+    pub fn apply(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
         let mut current: Option<(Arc<DriverKey>, usize)> = None;
         for record in frame.records() {
-            match record.map_err(|_| unknown())? {
+            match record? {
                 Record::Driver { tenant, driver } => {
                     let tenant = match self.registry.tenant(tenant) {
                         Some(tenant) => tenant,
-                        None => self.recover_tenant(tenant).ok_or_else(unknown)?,
+                        None => self.recover_tenant(tenant).ok_or(Malformed)?,
                     };
-                    let driver = DriverId::new(driver).map_err(|_| unknown())?;
+                    let driver = DriverId::new(driver).map_err(|_| Malformed)?;
                     let key = Arc::new(DriverKey::new(tenant, driver));
                     let shard = self.ingress.shard_of(&key);
                     current = Some((key, shard));
                 }
                 Record::Fix { fix, late } => {
-                    let (key, shard) = current.as_ref().ok_or_else(unknown)?;
+                    let (key, shard) = current.as_ref().ok_or(Malformed)?;
                     self.shards[*shard].recover(key, &fix, frame.sequence);
                     // Stored fixes are counted where they stand; counter records hold what else became of others.
                     let counts = Counts { stored: 1, late: u64::from(late), ..Counts::default() };
                     self.books[*shard].recover(key.tenant(), &counts);
                 }
                 Record::Counters { tenant, counts } => {
-                    let tenant = self.recover_tenant(tenant).ok_or_else(unknown)?;
+                    let tenant = self.recover_tenant(tenant).ok_or(Malformed)?;
                     self.books[0].recover(&tenant, &Counts { stored: 0, late: 0, ..counts });
                 }
             }

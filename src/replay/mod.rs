@@ -8,6 +8,7 @@ mod csv;
 mod drivers;
 mod error;
 mod gpx;
+mod inlet;
 mod input;
 mod mqtt;
 mod offline;
@@ -21,6 +22,7 @@ use std::thread;
 use std::time::Instant;
 
 pub use error::Error;
+pub use inlet::Inlet;
 pub use mqtt::{BrokerUrl, Mqtt};
 pub use offline::{Offline, Stopped, Submit};
 pub use pace::Speed;
@@ -121,6 +123,7 @@ impl<'a> Replay<'a> {
                 && !wait.is_zero()
             {
                 target.flush()?;
+                #[expect(clippy::disallowed_methods, reason = "the pace of the recording is what is waited for")]
                 thread::sleep(wait);
             }
             newest = time.map_or(newest, |time| time.max(newest));

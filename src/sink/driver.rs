@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::backoff::Backoff;
 use super::{Batch, Config, Error, Sink, SinkState, SinkStatus};
-use crate::journal::{self, Journal, JournalId, JournalPosition, Reader};
+use crate::journal::{self, Journal, JournalPosition, Reader};
 
 /// Pause at the end of the journal before looking again. It reads many frames at once then, which wakes and costs far
 /// less than a look after each sync of the journal; what it adds to a batch's age does not matter to anyone.
@@ -21,13 +21,9 @@ const TAIL_PAUSE: Duration = Duration::from_millis(20);
 enum Fault {
     #[error("{0}")]
     Sink(Box<dyn std::error::Error + Send + Sync>),
-    #[error("it holds a position of journal {held}, and this is {journal}: mend it with `rhumb sinks rewind`")]
-    OtherJournal { held: JournalId, journal: JournalId },
-    #[error(
-        "it holds position {held}, and the journal ends at {end}: the journal was restored from a copy or lost its end; \
-         mend it with `rhumb sinks rewind`"
-    )]
-    BeyondEnd { held: u64, end: u64 },
+    /// Of another journal, or not in this one any more or yet.
+    #[error("{0}: mend it with `rhumb sinks rewind`")]
+    Position(journal::Error),
     #[error("the journal cannot be read on: {0}")]
     Journal(#[from] journal::Error),
     #[error("frame {sequence} of the journal is malformed")]
@@ -172,20 +168,16 @@ impl<S: Sink> Driver<S> {
     }
 
     fn reader_behind(&mut self, held: Option<JournalPosition>) -> Result<Reader, Ended> {
-        let journal = self.journal.id();
-        let end = self.journal.watermark().get();
-        let held = held.unwrap_or(JournalPosition { journal, sequence: 0 });
-        if held.journal != journal {
-            return Err(Fault::OtherJournal { held: held.journal, journal }.into());
-        }
-        if held.sequence > end {
-            return Err(Fault::BeyondEnd { held: held.sequence, end }.into());
-        }
+        let held = held.unwrap_or(JournalPosition { journal: self.journal.id(), sequence: 0 });
+        let reader = self.journal.reader_from(held).map_err(|error| match error {
+            journal::Error::Outside { .. } => Fault::Position(error),
+            other => Fault::Journal(other),
+        })?;
         self.position = held.sequence;
         self.gathered = held.sequence;
         self.status.resumed(held.sequence);
-        tracing::info!(sink = self.status.name(), position = held.sequence, end, "sink resumes");
-        Ok(self.journal.reader(held.sequence).map_err(Fault::Journal)?)
+        tracing::info!(sink = self.status.name(), position = held.sequence, "sink resumes");
+        Ok(reader)
     }
 
     /// Reads into the batch until it is full or the journal's durable end is reached, which it tells.

@@ -9,8 +9,10 @@ mod batch;
 mod driver;
 mod embedded;
 mod status;
+#[cfg(test)]
+mod tests;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::batch::{Batch, DriverBatch};
 pub use self::driver::{SinkHandle, start};
@@ -62,7 +64,7 @@ pub enum Error {
 }
 
 /// How a sink is fed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Fixes in a batch when it is written without waiting for more. A batch ends with a frame of the journal, so it may

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fjall::config::{FilterPolicy, RestartIntervalPolicy};
+use fjall::config::RestartIntervalPolicy;
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, UserValue};
 
 use super::apply::Writer;
@@ -65,12 +65,11 @@ impl Store {
                 fjall::Error::Locked => Error::Locked { dir: dir.to_owned() },
                 other => other.into(),
             })?;
-        // Blocks are found by seeking, for which filters say nothing. They are some hundred bytes long: sharing the
-        // beginnings of keys would save little of that and make each seek read its neighbours.
+        // Values are some hundred bytes long: sharing the beginnings of keys would save little of that, and make each
+        // seek read its neighbours.
         let blocks = database.keyspace("blocks", || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(MEMTABLE_BYTES)
-                .filter_policy(FilterPolicy::disabled())
                 .data_block_restart_interval_policy(RestartIntervalPolicy::all(1))
         })?;
         let meta = database.keyspace("meta", KeyspaceCreateOptions::default)?;
@@ -194,6 +193,11 @@ impl Tables {
         value[..16].copy_from_slice(&position.journal.0);
         value[16..].copy_from_slice(&position.sequence.to_be_bytes());
         writes.insert(&self.meta, POSITION_KEY, value);
+    }
+
+    /// The driver's block that begins at exactly this time.
+    pub(super) fn block_at(&self, driver_key: Key, first: TimestampMs) -> Result<Option<Found>, Error> {
+        Ok(self.blocks.get(driver_key.at(first))?.map(|value| Found { first, value }))
     }
 
     /// The driver's last block that begins at `time` or before.

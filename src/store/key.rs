@@ -40,9 +40,14 @@ impl Key {
         self
     }
 
+    /// What all keys of the driver begin with.
+    pub(super) fn driver(&self) -> &[u8] {
+        &self.bytes[..self.len - TIME_BYTES]
+    }
+
     /// Whether these are the bytes of a key of the same driver.
     pub(super) fn is_of_same_driver(&self, key: &[u8]) -> bool {
-        key.len() == self.len && key[..self.len - TIME_BYTES] == self.bytes[..self.len - TIME_BYTES]
+        key.len() == self.len && key.starts_with(self.driver())
     }
 }
 

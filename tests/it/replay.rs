@@ -17,7 +17,7 @@ fn recordings(kind: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let told = std::env::var_os("RHUMB_TEST_TRACES").map_or_else(|| root.join("../shared/traces"), PathBuf::from);
     let mut found = Vec::new();
-    for folder in [root.join("fixtures"), root.join("fixtures/traces"), told.clone(), told.join("gpx")] {
+    for folder in [root.join("fixtures/traces"), root.join("fixtures/traces/gpx"), told.clone(), told.join("gpx")] {
         for entry in fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
@@ -26,7 +26,7 @@ fn recordings(kind: &str) -> Vec<PathBuf> {
             }
         }
     }
-    assert!(!found.is_empty(), "no .{kind} in fixtures/");
+    assert!(!found.is_empty(), "no .{kind} in fixtures/traces");
     found
 }
 
@@ -95,6 +95,15 @@ fn to_milliseconds(time: &str) -> String {
     let (seconds, decimals) = time.trim_end_matches('Z').split_at(19);
     let decimals: String = decimals.trim_start_matches('.').chars().chain("000".chars()).take(3).collect();
     format!("{seconds}.{decimals}Z")
+}
+
+#[test]
+fn the_independent_reading_counts_what_the_recordings_are_known_to_hold() {
+    let fixture = |name| expected(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/traces").join(name));
+    let receivers = fixture("gpsd_receivers.csv.gz");
+    assert_eq!((count(&receivers, "rows"), count(&receivers, "duplicate")), (5_463, 2_480), "{receivers}");
+    let buses = fixture("liverpool_bus_20260126.csv");
+    assert_eq!((count(&buses, "rows"), count(&buses, "stored"), count(&buses, "late")), (1_533, 1_533, 0), "{buses}");
 }
 
 #[test]
