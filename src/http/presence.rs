@@ -62,8 +62,8 @@ impl Presence {
             // A clock that was set back must not make anybody younger than now.
             age_s: self.now.seconds_since(fix.received_at).max(0.0),
             status: if is_offline { Status::Offline } else { Status::Available },
-            speed: fix.speed_mps(),
-            heading: fix.heading_deg(),
+            speed: fix.speed_mps().map(Decimal),
+            heading: fix.heading_deg().map(Decimal),
         }
     }
 }
@@ -82,9 +82,20 @@ pub(super) struct Shown<'a> {
     age_s: f64,
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
-    speed: Option<f64>,
+    speed: Option<Decimal>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    heading: Option<f64>,
+    heading: Option<Decimal>,
+}
+
+/// A number that is shown without a point if it is whole, as the `location` shape shows its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decimal(pub(super) f64);
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let whole = self.0 as i64;
+        if whole as f64 == self.0 { serializer.serialize_i64(whole) } else { serializer.serialize_f64(self.0) }
+    }
 }
 
 /// An instant that is shown as RFC 3339, in UTC.
@@ -125,7 +136,7 @@ mod tests {
         let shown = presence.show("d1", &fix(1_708_093_027_000), Some(103.400_04));
         let wanted = json!({
             "driver_id": "d1", "latitude": 52.1, "longitude": 21.0, "distance_m": 103.4,
-            "timestamp": "2024-02-16T14:17:04Z", "age_s": 3.2, "status": "available", "speed": 8.3, "heading": 270.0,
+            "timestamp": "2024-02-16T14:17:04Z", "age_s": 3.2, "status": "available", "speed": 8.3, "heading": 270,
         });
         assert_eq!(serde_json::to_value(shown).unwrap(), wanted);
     }

@@ -424,7 +424,9 @@ async fn one_tenant_too_many_is_refused() {
 async fn what_cannot_be_read_is_in_the_books() {
     let api = Api::start();
     api.post("/v1/drivers/d1/location", "hello").await;
-    api.post("/v1/drivers/d1/location", r#"[{"latitude":1,"longitude":2},{"latitude":0,"longitude":0}]"#).await;
+    let body =
+        r#"[{"latitude":1,"longitude":2,"timestamp":1708093024},{"latitude":0,"longitude":0,"timestamp":1708093024}]"#;
+    api.post("/v1/drivers/d1/location", body).await;
     let ingress = api.ingress.clone();
     let router = operator(|operator| {
         operator.collect.push(Box::new(move |page| collect_fixes(&ingress.books(), page)));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::fix::Fix;
-use crate::http::presence::Rfc3339;
+use crate::http::presence::{Decimal, Rfc3339};
 
 /// A page of a track.
 #[derive(Debug, Serialize)]
@@ -20,19 +20,19 @@ struct Shown {
     latitude: f64,
     longitude: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    speed: Option<f64>,
+    speed: Option<Decimal>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    heading: Option<f64>,
+    heading: Option<Decimal>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    altitude: Option<f64>,
+    altitude: Option<Decimal>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    accuracy: Option<f64>,
+    accuracy: Option<Decimal>,
     #[serde(skip_serializing_if = "Option::is_none")]
     battery: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     satellites: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hdop: Option<f64>,
+    hdop: Option<Decimal>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u32>,
     received_at: Rfc3339,
@@ -44,13 +44,13 @@ impl Shown {
             timestamp: Rfc3339(fix.time),
             latitude: fix.position.latitude(),
             longitude: fix.position.longitude(),
-            speed: fix.speed_mps(),
-            heading: fix.heading_deg(),
-            altitude: fix.altitude_m(),
-            accuracy: fix.accuracy_m(),
+            speed: fix.speed_mps().map(Decimal),
+            heading: fix.heading_deg().map(Decimal),
+            altitude: fix.altitude_m().map(Decimal),
+            accuracy: fix.accuracy_m().map(Decimal),
             battery: fix.battery_percent,
             satellites: fix.satellites,
-            hdop: fix.hdop(),
+            hdop: fix.hdop().map(Decimal),
             seq: fix.seq,
             received_at: Rfc3339(fix.received_at),
         }
@@ -76,8 +76,8 @@ mod tests {
         let wanted = json!({"driver_id": "d1", "next_cursor": "abc", "fixes": [
             {"timestamp": "2024-02-16T14:17:04Z", "latitude": 52.1, "longitude": 21.0, "received_at": "2024-02-16T14:17:05Z"},
             {"timestamp": "2024-02-16T14:17:14.250Z", "latitude": -0.000_000_1, "longitude": 180.0,
-             "received_at": "2024-02-16T14:17:15Z", "speed": 8.3, "heading": 270.0, "altitude": 112.5,
-             "accuracy": 4.0, "battery": 80, "satellites": 9, "hdop": 0.9, "seq": 7},
+             "received_at": "2024-02-16T14:17:15Z", "speed": 8.3, "heading": 270, "altitude": 112.5,
+             "accuracy": 4, "battery": 80, "satellites": 9, "hdop": 0.9, "seq": 7},
         ]});
         assert_eq!(page, wanted);
         let empty: Value = serde_json::from_slice(&write("d1", &[], None)).unwrap();
