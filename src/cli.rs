@@ -1,6 +1,6 @@
 //! The command line: what is asked, with which configuration, and the exit code that says how it went.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,18 +8,14 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use rhumb::config::{Config, Invalid, Origin, Sources};
 use rhumb::engine::{self, Engine};
-use rhumb::ids::TenantId;
-use rhumb::journal;
-use rhumb::replay;
+use rhumb::ids::{DriverId, TenantId};
+use rhumb::replay::{self, BrokerUrl, Plan, Speed};
+use rhumb::telemetry::{self, FILTER_VARIABLE};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing_subscriber::EnvFilter;
 
 /// The file that is read when none is named and it is there.
 const CONFIG_FILE: &str = "config.toml";
-
-/// The variable that says what is logged, as `tracing_subscriber` reads it: `info`, `rhumb::mqtt=debug,warn`.
-const LOG_VARIABLE: &str = "RHUMB_LOG";
 
 /// Rhumb: a GPS telemetry engine. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -50,8 +46,8 @@ enum Command {
     /// Check the configuration, as a start would
     CheckConfig {
         /// Print the configuration that is in effect
-        #[arg(long = "print")]
-        effective: bool,
+        #[arg(long)]
+        print: bool,
     },
 }
 
@@ -65,13 +61,13 @@ struct ReplayArgs {
     tenant: TenantId,
     /// Publish to this broker instead of writing to the data directory, such as mqtt://127.0.0.1:1883
     #[arg(long, value_name = "URL")]
-    mqtt: Option<replay::BrokerUrl>,
+    mqtt: Option<BrokerUrl>,
     /// How many times faster than recorded: 1, 10, max
     #[arg(long, default_value = "max")]
-    speed: replay::Speed,
-    /// Whose all rows are, whatever the recordings say
-    #[arg(long, value_name = "ID")]
-    driver: Option<String>,
+    speed: Speed,
+    /// The driver of all rows, instead of what the recordings say
+    #[arg(long, value_parser = DriverId::new)]
+    driver: Option<DriverId>,
     /// Print the summary as one JSON object
     #[arg(long)]
     json: bool,
@@ -84,8 +80,8 @@ enum Exit {
     Usage = 64,
     /// An input cannot be read.
     Data = 65,
-    /// A broker cannot be reached.
-    Unavailable = 69,
+    /// The broker of a replay could not be reached, or was lost.
+    Broker = 69,
     /// A fault of the program's.
     Software = 70,
     /// The journal could not be written or synced.
@@ -109,17 +105,17 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     if error.downcast_ref::<Invalid>().is_some() {
         return Exit::Config;
     }
-    if let Some(error) = error.downcast_ref::<journal::Error>() {
+    if let Some(error) = error.downcast_ref::<replay::Error>() {
         return match error {
-            journal::Error::InUse { .. } => Exit::InUse,
-            _ => Exit::JournalIo,
+            replay::Error::BadSpeed(_) | replay::Error::BadUrl(_) | replay::Error::NoDriver { .. } => Exit::Usage,
+            replay::Error::Unopened { .. } | replay::Error::Unreadable { .. } => Exit::Data,
+            replay::Error::Broker { .. } => Exit::Broker,
+            replay::Error::Stopped => Exit::JournalIo,
         };
     }
-    match error.downcast_ref::<replay::Error>() {
-        Some(replay::Error::BadSpeed(_) | replay::Error::BadUrl(_) | replay::Error::NoDriver { .. }) => Exit::Usage,
-        Some(replay::Error::Unopened { .. } | replay::Error::Unreadable { .. }) => Exit::Data,
-        Some(replay::Error::Broker { .. }) => Exit::Unavailable,
-        Some(replay::Error::Stopped) => Exit::JournalIo,
+    match error.downcast_ref::<engine::Failure>() {
+        Some(engine::Failure::Journal(_)) => Exit::JournalIo,
+        Some(engine::Failure::InUse(_)) => Exit::InUse,
         None => Exit::Software,
     }
 }
@@ -152,9 +148,19 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Replay(args) => {
             start_log()?;
-            replay_files(config, args)
+            let plan = Plan {
+                files: args.files,
+                tenant: args.tenant,
+                driver: args.driver.map(|driver| driver.to_string()),
+                speed: args.speed,
+                shows_progress: !args.json,
+            };
+            engine::replay(&config, &plan, args.mqtt.as_ref(), args.json)
         }
-        Command::CheckConfig { effective } => print(&if effective { config.to_toml() } else { "ok\n".to_owned() }),
+        Command::CheckConfig { print } => {
+            let text = if print { config.to_toml() } else { "ok\n".to_owned() };
+            io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+        }
     }
 }
 
@@ -171,43 +177,19 @@ fn sources(args: SourceArgs) -> Sources {
     }
 }
 
-/// Replays the files and prints what became of their rows.
-fn replay_files(config: Config, args: ReplayArgs) -> anyhow::Result<()> {
-    let plan = replay::Plan {
-        files: args.files,
-        tenant: args.tenant,
-        driver: args.driver,
-        speed: args.speed,
-        shows_progress: true,
-    };
-    let summary = match args.mqtt {
-        Some(broker) => replay::run(&plan, &mut replay::Mqtt::connect(&broker)?)?,
-        None => engine::replay(config, &plan)?,
-    };
-    let text = if args.json { format!("{}\n", summary.to_json()) } else { format!("{summary}\n") };
-    print(&text)
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
-}
-
 /// Logs to standard error, so that standard output is the command's own.
-fn start_log() -> Result<(), Invalid> {
-    let wanted =
-        std::env::var_os(LOG_VARIABLE).map_or_else(|| "info".into(), |value| value.to_string_lossy().into_owned());
-    let filter = EnvFilter::try_new(&wanted).map_err(|_| Invalid {
-        origin: Origin::Variable(LOG_VARIABLE.to_owned()),
-        key: None,
-        found: format!("\"{wanted}\""),
-        wants: "a log filter, such as info,rhumb::mqtt=debug".to_owned(),
-    })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-    Ok(())
+fn start_log() -> anyhow::Result<()> {
+    let wanted = std::env::var_os(FILTER_VARIABLE).map(|value| value.to_string_lossy().into_owned());
+    telemetry::log_to_stderr(wanted.as_deref()).map_err(|error| match error {
+        telemetry::Error::Filter(_) => Invalid {
+            origin: Origin::Variable(FILTER_VARIABLE.to_owned()),
+            key: None,
+            found: format!("\"{}\"", wanted.unwrap_or_default()),
+            wants: "a log filter, such as info,rhumb::mqtt=debug".to_owned(),
+        }
+        .into(),
+        installed @ telemetry::Error::Installed(_) => installed.into(),
+    })
 }
 
 /// Serves until told to stop, then drains.
@@ -260,7 +242,7 @@ mod tests {
     #[test]
     fn overrides_are_taken_before_and_after_the_command() {
         let cli = Cli::try_parse_from(["rhumb", "--set", "a.b=1", "check-config", "--set", "c.d=2"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::CheckConfig { effective: false })));
+        assert!(matches!(cli.command, Some(Command::CheckConfig { print: false })));
         let cli =
             Cli::try_parse_from(["rhumb", "replay", "a.csv", "b.gpx", "--speed", "10", "--tenant", "acme"]).unwrap();
         let Some(Command::Replay(args)) = cli.command else { panic!("not a replay") };

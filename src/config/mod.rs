@@ -6,7 +6,6 @@
 mod invalid;
 mod keys;
 mod merge;
-pub mod parts;
 mod sections;
 
 use std::path::PathBuf;
@@ -15,10 +14,9 @@ use serde::{Deserialize, Serialize};
 
 pub use invalid::{Invalid, Origin};
 pub use merge::Sources;
-pub use sections::{Admin, Auth, AuthMode, Dedupe, Geo, Registry, Rules};
+pub use sections::Geo;
 
-use self::parts::{http, mqtt, pipeline};
-use crate::{journal, store};
+use crate::{auth, http, journal, mqtt, pipeline, sink, store};
 
 /// Everything that can be configured, validated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,23 +29,25 @@ pub struct Config {
     /// The public HTTP API.
     pub http: http::Config,
     /// The operator's HTTP port.
-    pub admin: Admin,
+    pub admin: http::AdminConfig,
     /// The shards.
     pub pipeline: pipeline::Config,
     /// How duplicates are told.
-    pub dedupe: Dedupe,
+    pub dedupe: pipeline::DedupeConfig,
     /// When a fix is refused.
-    pub rules: Rules,
+    pub rules: pipeline::Rules,
     /// The durable log.
     pub journal: journal::Config,
     /// The embedded store.
     pub store: store::Config,
+    /// How sinks are fed.
+    pub sink: sink::Config,
     /// The index of positions.
     pub geo: Geo,
     /// Which tenants and drivers there may be.
-    pub registry: Registry,
+    pub registry: pipeline::RegistryConfig,
     /// Who may do what.
-    pub auth: Auth,
+    pub auth: auth::Config,
 }
 
 impl Default for Config {
@@ -56,15 +56,16 @@ impl Default for Config {
             data_dir: PathBuf::from("data"),
             mqtt: mqtt::Config::default(),
             http: http::Config::default(),
-            admin: Admin::default(),
+            admin: http::AdminConfig::default(),
             pipeline: pipeline::Config::default(),
-            dedupe: Dedupe::default(),
-            rules: Rules::default(),
+            dedupe: pipeline::DedupeConfig::default(),
+            rules: pipeline::Rules::default(),
             journal: journal::Config::default(),
             store: store::Config::default(),
+            sink: sink::Config::default(),
             geo: Geo::default(),
-            registry: Registry::default(),
-            auth: Auth::default(),
+            registry: pipeline::RegistryConfig::default(),
+            auth: auth::Config::default(),
         }
     }
 }
@@ -93,7 +94,7 @@ impl Config {
 
     /// The first listener that strangers could reach without showing who they are.
     fn check_listeners(&self) -> Result<(), (&'static str, String)> {
-        if self.auth.mode != AuthMode::Open {
+        if self.auth.mode != auth::Mode::Open {
             return Ok(());
         }
         let listeners =

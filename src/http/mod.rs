@@ -1,1 +1,94 @@
-//! http
+//! The HTTP door: a public API and an operator's port, each a router over the same accept loop.
+//!
+//! A file is a resource; [`error`] alone knows statuses. Handlers take what they need and no more: [`State`] is what the
+//! engine hands in, and [`router`] shares it out.
+
+mod answer;
+mod config;
+mod error;
+mod extract;
+mod guard;
+mod ingest;
+mod latest;
+mod nearest;
+mod operator;
+mod presence;
+mod server;
+mod stall;
+mod track;
+mod within;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tokio::time;
+
+pub use self::config::{AdminConfig, Config};
+pub use self::error::Error;
+use self::extract::BodyBounds;
+pub use self::operator::{Operator, collect_fixes};
+pub use self::server::{Bounds, serve};
+use crate::auth;
+use crate::clock::Clock;
+use crate::geo::GeoIndex;
+use crate::pipeline::Ingress;
+
+/// What the public API is built from.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Receive times, and the ages that count from them.
+    pub clock: Clock,
+    /// Latest positions.
+    pub geo: Arc<GeoIndex>,
+    /// The way into the pipeline, and to tracks.
+    pub ingress: Ingress,
+    /// Who may ask.
+    pub auth: auth::Mode,
+    /// `geo.offline_after_s` in milliseconds.
+    pub offline_after_ms: i64,
+}
+
+/// The public API.
+pub fn router(state: State, config: &Config) -> Router {
+    let State { clock, geo, ingress, auth, offline_after_ms } = state;
+    let body = BodyBounds { bytes_max: config.body_bytes_max, timeout: config.body_timeout() };
+    let ingest = ingest::Ingest { clock: clock.clone(), ingress: ingress.clone(), body, fixes_max: config.fixes_max };
+    let nearest = nearest::Nearest { clock: clock.clone(), geo: Arc::clone(&geo), offline_after_ms };
+    let within = within::Within { clock, geo: Arc::clone(&geo), offline_after_ms, body };
+    let routes = Router::new()
+        .merge(ingest::routes(ingest))
+        .merge(nearest::routes(nearest))
+        .merge(within::routes(within))
+        .merge(latest::routes(geo))
+        .merge(track::routes(ingress));
+    finish(routes, auth, config.request_timeout())
+}
+
+/// The operator's port.
+pub fn operator_router(operator: Operator, auth: auth::Mode, config: &Config) -> Router {
+    finish(operator::routes(operator), auth, config.request_timeout())
+}
+
+/// What stands around the routes of both ports: answers for unknown paths and methods, a bound in time, and the guard
+/// before everything.
+fn finish(routes: Router, auth: auth::Mode, timeout: Duration) -> Router {
+    routes
+        .fallback(|| async { Error::UnknownPath })
+        .method_not_allowed_fallback(|| async { Error::Method })
+        .layer(middleware::from_fn(move |request: Request, next: Next| bounded(timeout, request, next)))
+        .layer(middleware::from_fn_with_state(auth, guard::admit))
+}
+
+async fn bounded(timeout: Duration, request: Request, next: Next) -> Response {
+    match time::timeout(timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Error::Unavailable.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,8 @@
 //!
 //! A listener that falls behind loses the oldest batches and is told how many; nobody waits for it.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::broadcast;
 
@@ -21,30 +22,43 @@ pub struct LiveFix {
 /// Batches that a listener may be behind before it loses the oldest.
 const BATCHES_BEHIND_MAX: usize = 4_096;
 
+/// Tells whether a listener would do anything with a fix at this moment.
+type Wants = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// The sending end; clones feed the same listeners.
-#[derive(Clone, Debug)]
-pub struct Feed(broadcast::Sender<Arc<[LiveFix]>>);
+#[derive(Clone)]
+pub struct Feed {
+    sender: broadcast::Sender<Arc<[LiveFix]>>,
+    listeners: Arc<RwLock<Vec<Wants>>>,
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Feed")
+    }
+}
 
 impl Default for Feed {
     fn default() -> Self {
-        Self(broadcast::Sender::new(BATCHES_BEHIND_MAX))
+        Self { sender: broadcast::Sender::new(BATCHES_BEHIND_MAX), listeners: Arc::default() }
     }
 }
 
 impl Feed {
-    /// Whether anybody listens, so that nothing is built for nobody.
+    /// Whether anybody would do anything with a fix now, so that nothing is built for nobody.
     pub fn is_wanted(&self) -> bool {
-        self.0.receiver_count() > 0
+        self.listeners.read().unwrap_or_else(PoisonError::into_inner).iter().any(|wants| wants())
     }
 
     /// Hands a batch to every listener. Never blocks.
     pub fn publish(&self, batch: Vec<LiveFix>) {
         // An error says that the last listener left meanwhile, which is no fault.
-        drop(self.0.send(batch.into()));
+        drop(self.sender.send(batch.into()));
     }
 
-    /// A listener from now on.
-    pub fn listen(&self) -> broadcast::Receiver<Arc<[LiveFix]>> {
-        self.0.subscribe()
+    /// A listener for as long as the feed lives. `wants` is asked before a batch is built; it must not block.
+    pub fn listen(&self, wants: impl Fn() -> bool + Send + Sync + 'static) -> broadcast::Receiver<Arc<[LiveFix]>> {
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(wants));
+        self.sender.subscribe()
     }
 }

@@ -1,1 +1,130 @@
-//! mqtt
+//! The MQTT front door: 3.1.1 and 5 on one port.
+//!
+//! Telemetry takes the fast path: a PUBLISH on an ingest topic is read in place and goes to its shard; its PUBACK or PUBREC is
+//! sent when the journal says durable, in the order of the packets. Every other packet is decoded by the codec and goes to
+//! the [`router`], which a tracker that only publishes fixes never touches. Nothing on a worker's thread blocks: not on a
+//! shard (its share of the inbox is claimed beforehand), not on the router (bounded tries), not on a client (what it does
+//! not read stays bounded, and it is not read either).
+
+mod accept;
+mod acks;
+mod clients;
+mod close;
+pub mod codec;
+mod config;
+mod connection;
+mod fanout;
+mod frame;
+mod mailbox;
+mod outbox;
+mod publish;
+pub mod router;
+mod session;
+mod stats;
+mod topic;
+mod worker;
+
+use std::io;
+use std::net::TcpListener;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use mio::{Poll, Waker};
+
+pub use config::Config;
+pub use stats::Stats;
+
+use crate::clock::Clock;
+use crate::live::Feed;
+use crate::pipeline::Ingress;
+use accept::Acceptor;
+use clients::Clients;
+use mailbox::{Mailbox, Message};
+use outbox::{BATCHES_IN_FLIGHT_MAX, Outbox};
+use router::Router;
+use worker::{Context, WAKER, Worker};
+
+/// The running door.
+#[derive(Debug)]
+pub struct Door {
+    acceptor: Acceptor,
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    workers: Vec<JoinHandle<()>>,
+    stats: Arc<Stats>,
+}
+
+impl Door {
+    /// Starts serving a bound listener.
+    ///
+    /// # Errors
+    /// The operating system gives no thread or no event queue, or the shards have no room for so many workers.
+    pub fn start(
+        listener: TcpListener,
+        config: Config,
+        clock: Clock,
+        ingress: &Ingress,
+        router: &Router,
+        feed: &Feed,
+    ) -> io::Result<Self> {
+        let worker_count = match config.workers {
+            0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            workers => workers,
+        };
+        let mut polls = Vec::with_capacity(worker_count);
+        let mut mailboxes = Vec::with_capacity(worker_count);
+        for _ in 0..worker_count {
+            let poll = Poll::new()?;
+            mailboxes.push(Arc::new(Mailbox::new(Waker::new(poll.registry(), WAKER)?)));
+            polls.push(poll);
+        }
+        let mailboxes: Arc<[Arc<Mailbox>]> = mailboxes.into();
+        let config = Arc::new(config);
+        let clients = Arc::new(Clients::default());
+        let stats = Arc::new(Stats::default());
+        let mut workers = Vec::with_capacity(worker_count);
+        for (worker, poll) in polls.into_iter().enumerate() {
+            let claim = ingress
+                .claim(BATCHES_IN_FLIGHT_MAX)
+                .ok_or_else(|| io::Error::other("`mqtt.workers` is more than the shards have room for"))?;
+            let context = Context {
+                config: Arc::clone(&config),
+                worker,
+                ingress: ingress.clone(),
+                outbox: Outbox::new(ingress.clone(), claim, &mailboxes[worker]),
+                router: router.clone(),
+                clients: Arc::clone(&clients),
+                mailboxes: Arc::clone(&mailboxes),
+                now: clock.now(),
+                now_tick: 0,
+                publishes: 0,
+            };
+            let worker_loop = Worker::new(poll, clock.clone(), Arc::clone(&stats), context);
+            let thread = thread::Builder::new().name(format!("mqtt-{worker}"));
+            workers.push(thread.spawn(move || worker_loop.run())?);
+        }
+        // It ends by itself, with the feed.
+        fanout::start(feed, router.clone())?;
+        let acceptor = Acceptor::start(listener, mailboxes.to_vec(), Arc::clone(&stats), config.connections_max)?;
+        Ok(Self { acceptor, mailboxes, workers, stats })
+    }
+
+    /// What the door counts.
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Takes no more connections, acknowledges what was read, says goodbye, and ends. Blocks for 3 s at most, as long as the
+    /// shards run.
+    pub fn stop(self) {
+        self.acceptor.stop();
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Message::Stop);
+        }
+        for worker in self.workers {
+            if worker.join().is_err() {
+                tracing::error!("an mqtt worker panicked");
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::fix::{Element, Verdict};
+use crate::fix::{Element, Reason, Verdict};
 use crate::ids::DriverKey;
 use crate::units::TimestampMs;
 
@@ -16,20 +16,31 @@ pub struct Run {
     pub len: u32,
 }
 
+/// What the elements of a batch count as their receive time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// They came just now: the rules that compare with the clock compare with this.
+    Live(TimestampMs),
+    /// They come from a recording: each was received when it was fixed, so nothing is `past` or `future`, and an element
+    /// without a time has none.
+    Recorded,
+}
+
 /// Who sent a batch and waits for it. The one way back from the pipeline to the doors.
 pub trait Origin: Send + Sync + fmt::Debug {
     /// The batch was judged and all that it stored is durable; its verdicts stand in the order of its elements.
     ///
     /// Called on a shard's thread, in the order in which this origin's batches reached that shard: it must not block. A
-    /// batch that comes back with no verdicts was not judged (the journal stopped) and must not be acknowledged.
+    /// batch that comes back with elements but without verdicts was not judged (the journal stopped) and must not be
+    /// acknowledged.
     fn judged(&self, batch: Batch);
 }
 
 /// Elements that go to one shard together and come back together, judged and durable.
 #[derive(Debug)]
 pub struct Batch {
-    /// The receive time of all of them.
-    pub received_at: TimestampMs,
+    /// When they came.
+    pub received: Received,
     /// Whose elements they are, in order.
     pub runs: Vec<Run>,
     /// What was received.
@@ -38,4 +49,96 @@ pub struct Batch {
     pub verdicts: Vec<Verdict>,
     /// To whom it goes back.
     pub origin: Arc<dyn Origin>,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new(received: Received, origin: Arc<dyn Origin>) -> Self {
+        Self { received, runs: Vec::new(), elements: Vec::new(), verdicts: Vec::new(), origin }
+    }
+
+    /// Empties the batch for another round with the memory it has.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+        self.elements.clear();
+        self.verdicts.clear();
+    }
+
+    /// Adds the elements that `decode` makes of one payload of a driver and returns how many they are.
+    ///
+    /// Of the elements of one payload, one at most can take the receive time for its own: where several lack a time, their
+    /// order in time is unknown, and each is refused as [`Reason::NoTime`].
+    pub fn add_payload(&mut self, driver: &Arc<DriverKey>, decode: impl FnOnce(&mut Vec<Element>)) -> usize {
+        let before = self.elements.len();
+        decode(&mut self.elements);
+        let payload = &mut self.elements[before..];
+        let len = payload.len();
+        if len > 1 {
+            let is_timeless = |element: &Element| element.is_ok_and(|report| report.time.is_none());
+            if payload.iter().filter(|element| is_timeless(element)).count() > 1 {
+                for element in payload.iter_mut().filter(|element| is_timeless(element)) {
+                    *element = Err(Reason::NoTime);
+                }
+            }
+        }
+        if len > 0 {
+            match self.runs.last_mut() {
+                Some(run) if Arc::ptr_eq(&run.driver, driver) => run.len += len as u32,
+                _ => self.runs.push(Run { driver: Arc::clone(driver), len: len as u32 }),
+            }
+        }
+        len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fix::Report;
+    use crate::ids::{DriverId, TenantId};
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Origin for Nobody {
+        fn judged(&self, _batch: Batch) {}
+    }
+
+    fn driver(name: &str) -> Arc<DriverKey> {
+        Arc::new(DriverKey::new(TenantId::new("t").unwrap(), DriverId::new(name).unwrap()))
+    }
+
+    fn batch() -> Batch {
+        Batch::new(Received::Live(TimestampMs(0)), Arc::new(Nobody))
+    }
+
+    #[test]
+    fn one_timeless_element_in_a_payload_stands_and_several_fall() {
+        let timeless = Ok(Report::at(None, 1.0, 2.0));
+        let timed = Ok(Report::at(Some(TimestampMs(5)), 1.0, 2.0));
+        let driver = driver("d");
+
+        let mut one = batch();
+        assert_eq!(one.add_payload(&driver, |elements| elements.extend([timeless, timed])), 2);
+        assert!(one.elements[0].is_ok() && one.elements[1].is_ok());
+
+        let mut two = batch();
+        two.add_payload(&driver, |elements| elements.extend([timeless, timed, timeless]));
+        assert_eq!(two.elements[0], Err(Reason::NoTime));
+        assert!(two.elements[1].is_ok());
+        assert_eq!(two.elements[2], Err(Reason::NoTime));
+    }
+
+    #[test]
+    fn payloads_of_one_driver_in_a_row_are_one_run() {
+        let timeless = Ok(Report::at(None, 1.0, 2.0));
+        let (first, second) = (driver("a"), driver("b"));
+        let mut batch = batch();
+        for whose in [&first, &first, &second] {
+            batch.add_payload(whose, |elements| elements.push(timeless));
+        }
+        batch.add_payload(&second, |_| {});
+        assert_eq!(batch.runs.iter().map(|run| run.len).collect::<Vec<_>>(), [2, 1]);
+        assert!(batch.elements.iter().all(Result::is_ok), "each payload has its own receive time to give");
+    }
 }

@@ -1,2 +1,208 @@
-//! pipeline
+//! From a report to a durable, visible fix: judged, deduplicated, journalled, shown, accounted for.
+//!
+//! Each driver belongs to one shard by its hash, each shard is one thread, and a shard's state is its own: nothing in it is
+//! locked. Doors send [`Batch`]es and get them back judged. Time comes with the batch: nothing here reads a clock.
+
+pub mod account;
 pub mod batch;
+mod drivers;
+mod ingress;
+mod judge;
+mod registry;
+mod shard;
+mod window;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use serde::{Deserialize, Serialize};
+
+pub use batch::{Batch, Origin, Received};
+pub use ingress::{Claim, Ingress, RouteError, TrackError, Unavailable};
+pub use judge::Rules;
+pub use registry::Config as RegistryConfig;
+pub use shard::History;
+
+use crate::counts::Counts;
+use crate::geo::GeoIndex;
+use crate::ids::{DriverId, DriverKey, TenantId};
+use crate::journal::{Frame, Journal, Malformed, Record};
+use crate::live::Feed;
+use account::Books;
+use ingress::{INBOX_MESSAGES_MAX, INBOX_MESSAGES_RESERVED};
+use registry::Registry;
+use shard::{Message, Shard, Shared};
+
+/// How the pipeline is cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Threads that judge. 0: one per core. May change between starts.
+    pub shards: usize,
+}
+
+/// How much of a driver's newest past is in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DedupeConfig {
+    /// Fixes of each driver in memory, for duplicates and for the newest end of its track. What is older is asked of the
+    /// store.
+    pub window_fixes: usize,
+}
+
+impl Default for DedupeConfig {
+    fn default() -> Self {
+        Self { window_fixes: 64 }
+    }
+}
+
+/// A pipeline before its start, taking in what the journal holds.
+pub struct Recovering {
+    shared: Shared,
+    registry: Arc<Registry>,
+    inboxes: Vec<(Sender<Message>, Receiver<Message>)>,
+    books: Vec<Arc<Books>>,
+    shards: Vec<Shard>,
+    ingress: Ingress,
+}
+
+/// The running shards.
+pub struct Pipeline {
+    ingress: Ingress,
+    threads: Vec<JoinHandle<()>>,
+    failed: Arc<AtomicBool>,
+}
+
+/// What the pipeline is built from.
+pub struct Parts {
+    /// How it is cut.
+    pub config: Config,
+    /// The windows.
+    pub dedupe: DedupeConfig,
+    /// Thresholds.
+    pub rules: Rules,
+    /// Bounds.
+    pub registry: RegistryConfig,
+    /// Where durable positions are shown.
+    pub geo: Arc<GeoIndex>,
+    /// Where durable fixes are told.
+    pub feed: Feed,
+    /// Where fixes go that leave memory; `None` if the store is off.
+    pub history: Option<History>,
+}
+
+impl Recovering {
+    /// Empty shards.
+    pub fn new(parts: Parts) -> Self {
+        let shards = match parts.config.shards {
+            0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            shards => shards,
+        };
+        let registry = Arc::new(Registry::new(parts.registry));
+        let shared = Shared {
+            rules: Arc::new(parts.rules),
+            window_fixes: parts.dedupe.window_fixes,
+            registry: Arc::clone(&registry),
+            geo: parts.geo,
+            feed: parts.feed,
+            history: parts.history,
+            failed: Arc::default(),
+        };
+        let books: Vec<Arc<Books>> = (0..shards).map(|_| Arc::default()).collect();
+        let inboxes: Vec<_> = (0..shards).map(|_| bounded(INBOX_MESSAGES_MAX)).collect();
+        let senders = inboxes.iter().map(|(sender, _)| sender.clone()).collect();
+        let ingress = Ingress::new(senders, books.clone(), Arc::clone(&registry), shared.history.clone());
+        let shards = books.iter().map(|books| Shard::new(shared.clone(), Arc::clone(books))).collect();
+        Self { shared, registry, inboxes, books, shards, ingress }
+    }
+
+    /// Takes in one frame's decisions. They are applied, not judged again.
+    ///
+    /// # Errors
+    /// The frame is sound and holds what this version does not know.
+    pub fn apply(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
+        let mut current: Option<(Arc<DriverKey>, usize)> = None;
+        for record in frame.records() {
+            match record? {
+                Record::Driver { tenant, driver } => {
+                    let tenant = match self.registry.tenant(tenant) {
+                        Some(tenant) => tenant,
+                        None => self.recover_tenant(tenant).ok_or(Malformed)?,
+                    };
+                    let driver = DriverId::new(driver).map_err(|_| Malformed)?;
+                    let key = Arc::new(DriverKey::new(tenant, driver));
+                    let shard = self.ingress.shard_of(&key);
+                    current = Some((key, shard));
+                }
+                Record::Fix { fix, late } => {
+                    let (key, shard) = current.as_ref().ok_or(Malformed)?;
+                    self.shards[*shard].recover(key, &fix, frame.sequence);
+                    // Stored fixes are counted where they stand; counter records hold what else became of others.
+                    let counts = Counts { stored: 1, late: u64::from(late), ..Counts::default() };
+                    self.books[*shard].recover(key.tenant(), &counts);
+                }
+                Record::Counters { tenant, counts } => {
+                    let tenant = self.recover_tenant(tenant).ok_or(Malformed)?;
+                    self.books[0].recover(&tenant, &Counts { stored: 0, late: 0, ..counts });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_tenant(&self, name: &str) -> Option<TenantId> {
+        let tenant = TenantId::new(name).ok()?;
+        self.registry.recover_tenant(&tenant);
+        Some(tenant)
+    }
+
+    /// Starts a thread for each shard. `stored_sequence` is the embedded sink's, which runs by now.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn start(self, journal: &Journal, stored_sequence: Option<&Arc<AtomicU64>>) -> std::io::Result<Pipeline> {
+        let mut threads = Vec::with_capacity(self.shards.len());
+        for (index, (mut shard, (sender, inbox))) in self.shards.into_iter().zip(self.inboxes).enumerate() {
+            shard.recover_index();
+            if let Some(stored_sequence) = stored_sequence {
+                shard.follow_store(stored_sequence);
+            }
+            let appender = journal.appender(Box::new(move |sequences: &[u64]| {
+                for sequence in sequences {
+                    // A shard that is gone has given its turns back.
+                    drop(sender.send(Message::Durable(*sequence)));
+                }
+            }));
+            let thread = thread::Builder::new().name(format!("shard-{index}"));
+            threads.push(thread.spawn(move || shard.run(&inbox, &appender))?);
+        }
+        Ok(Pipeline { ingress: self.ingress, threads, failed: self.shared.failed })
+    }
+}
+
+impl Pipeline {
+    /// The way in.
+    pub fn ingress(&self) -> &Ingress {
+        &self.ingress
+    }
+
+    /// Whether a shard had to give up, so that the engine must end.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Ends what is under way and stops. Doors are closed before.
+    pub fn stop(self) {
+        self.ingress.stop();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a shard panicked");
+            }
+        }
+    }
+}
+
+const _: () = assert!(INBOX_MESSAGES_RESERVED < INBOX_MESSAGES_MAX / 2, "the doors' share of an inbox");

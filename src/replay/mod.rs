@@ -8,6 +8,7 @@ mod csv;
 mod drivers;
 mod error;
 mod gpx;
+mod inlet;
 mod input;
 mod mqtt;
 mod offline;
@@ -21,6 +22,7 @@ use std::thread;
 use std::time::Instant;
 
 pub use error::Error;
+pub use inlet::Inlet;
 pub use mqtt::{BrokerUrl, Mqtt};
 pub use offline::{Offline, Stopped, Submit};
 pub use pace::Speed;

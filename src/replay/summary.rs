@@ -1,8 +1,9 @@
 //! What became of the rows of a replay, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use crate::counts::Counts;
 use crate::fix::Reason;
@@ -32,22 +33,19 @@ pub struct Delivery {
 impl Summary {
     /// One JSON object: `{"rows":10,"stored":7,"late":2,"duplicate":2,"rejected":{"null_island":1},"seconds":0.1}`, where
     /// `stored` includes `late`; of a replay to a broker `published` and `acknowledged` in the place of the verdicts.
-    pub fn to_json(&self) -> Value {
-        let mut object = Map::new();
-        object.insert("rows".to_owned(), self.rows.into());
-        if let Some(delivery) = self.delivery {
-            object.insert("published".to_owned(), delivery.published.into());
-            object.insert("acknowledged".to_owned(), delivery.acknowledged.into());
-        } else {
-            object.insert("stored".to_owned(), self.counts.stored.into());
-            object.insert("late".to_owned(), self.counts.late.into());
-            object.insert("duplicate".to_owned(), self.counts.duplicate.into());
-        }
-        let rejected: Map<String, Value> =
-            self.rejected().map(|(reason, count)| (reason.as_str().to_owned(), count.into())).collect();
-        object.insert("rejected".to_owned(), rejected.into());
-        object.insert("seconds".to_owned(), json!((self.seconds * 1_000.0).round() / 1_000.0));
-        object.into()
+    pub fn to_json(&self) -> String {
+        let judged = self.delivery.is_none().then_some(self.counts);
+        let shape = Shape {
+            rows: self.rows,
+            published: self.delivery.map(|delivery| delivery.published),
+            acknowledged: self.delivery.map(|delivery| delivery.acknowledged),
+            stored: judged.map(|counts| counts.stored),
+            late: judged.map(|counts| counts.late),
+            duplicate: judged.map(|counts| counts.duplicate),
+            rejected: self.rejected().map(|(reason, count)| (reason.as_str(), count)).collect(),
+            seconds: (self.seconds * 1_000.0).round() / 1_000.0,
+        };
+        serde_json::to_string(&shape).expect("numbers and names of reasons are always JSON")
     }
 
     fn rejected(&self) -> impl Iterator<Item = (Reason, u64)> {
@@ -56,6 +54,24 @@ impl Summary {
             .map(|reason| (reason, self.counts.rejected[reason as usize]))
             .filter(|(_, count)| *count > 0)
     }
+}
+
+/// The fields in the order in which they are printed.
+#[derive(Serialize)]
+struct Shape {
+    rows: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<u64>,
+    rejected: BTreeMap<&'static str, u64>,
+    seconds: f64,
 }
 
 /// A table, one verdict a line.
@@ -113,11 +129,11 @@ mod tests {
     fn programs_get_one_object() {
         assert_eq!(
             summary().to_json(),
-            json!({"rows":1003,"stored":1001,"late":1,"duplicate":1,"rejected":{"null_island":1},"seconds":0.1})
+            r#"{"rows":1003,"stored":1001,"late":1,"duplicate":1,"rejected":{"null_island":1},"seconds":0.1}"#
         );
         let delivery = Some(Delivery { published: 9, acknowledged: 9 });
         let sent = Summary { rows: 9, delivery, ..Summary::default() };
-        assert_eq!(sent.to_json(), json!({"rows":9,"published":9,"acknowledged":9,"rejected":{},"seconds":0.0}));
+        assert_eq!(sent.to_json(), r#"{"rows":9,"published":9,"acknowledged":9,"rejected":{},"seconds":0.0}"#);
     }
 
     #[test]

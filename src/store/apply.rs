@@ -4,6 +4,8 @@
 //! in order is never split. What comes late is merged into the block it belongs to, which is halved when it grows past
 //! [`BLOCK_FIXES_MAX`].
 
+use std::collections::HashMap;
+
 use super::block::{self, BLOCK_FIXES, BLOCK_FIXES_MAX, Block};
 use super::embedded::{Found, Tables, malformed};
 use super::key::Key;
@@ -12,9 +14,14 @@ use crate::fix::Fix;
 use crate::journal::JournalPosition;
 use crate::units::TimestampMs;
 
-/// The one that writes: the space it works in.
+/// Drivers whose last block is known by its key, at some 150 bytes each. Beyond, all are forgotten and sought again.
+const TAILS_MAX: usize = 1 << 17;
+
+/// The one that writes: what it knows and the space it works in.
 #[derive(Default)]
 pub(super) struct Writer {
+    /// When a driver's last block begins. A block by its key is found in a tenth of the time that seeking takes.
+    tails: HashMap<Box<[u8]>, TimestampMs, foldhash::fast::RandomState>,
     /// One driver's new fixes, in order of time.
     fixes: Vec<Fix>,
     /// A block with new fixes among its own.
@@ -27,7 +34,9 @@ pub(super) struct Writer {
 struct Driver<'a> {
     tables: &'a Tables,
     writes: &'a mut fjall::OwnedWriteBatch,
-    first_key: Key,
+    key: Key,
+    /// When its last block begins once this is written.
+    tail: TimestampMs,
 }
 
 impl Writer {
@@ -43,6 +52,15 @@ impl Writer {
         {
             return Err(Error::OtherJournal { held: held.journal, asked: upto.journal });
         }
+        let written = self.write(tables, batch, upto);
+        if written.is_err() || self.tails.len() > TAILS_MAX {
+            // What was not written is not where it would have been.
+            self.tails.clear();
+        }
+        written
+    }
+
+    fn write(&mut self, tables: &Tables, batch: &[DriverFixes<'_>], upto: JournalPosition) -> Result<(), Error> {
         // A driver is read once and written once in a batch, however often it occurs. In order of keys the database
         // also reads and writes close to where it just did.
         let mut drivers: Vec<&DriverFixes<'_>> = batch.iter().collect();
@@ -51,13 +69,33 @@ impl Writer {
         let mut writes = tables.database.batch();
         for same_driver in drivers.chunk_by(|one, other| (one.tenant, one.driver) == (other.tenant, other.driver)) {
             let DriverFixes { tenant, driver, .. } = *same_driver[0];
-            let first_key = Key::first_of(tenant, driver)
+            let key = Key::of(tenant, driver)
                 .ok_or_else(|| Error::Id { tenant: tenant.to_owned(), driver: driver.to_owned() })?;
             self.gather(same_driver);
-            self.apply_driver(&mut Driver { tables, writes: &mut writes, first_key })?;
+            let last = self.last_block(tables, key)?;
+            let known = last.as_ref().map(|last| last.first);
+            let mut driver = Driver { tables, writes: &mut writes, key, tail: known.unwrap_or(TimestampMs(i64::MIN)) };
+            self.apply_driver(&mut driver, last)?;
+            self.know_tail(key, driver.tail);
         }
         tables.put_position(&mut writes, upto);
         Ok(writes.commit()?)
+    }
+
+    fn last_block(&self, tables: &Tables, key: Key) -> Result<Option<Found>, Error> {
+        if let Some(first) = self.tails.get(key.driver())
+            && let Some(found) = tables.block_at(key, *first)?
+        {
+            return Ok(Some(found));
+        }
+        tables.covering(key, TimestampMs(i64::MAX))
+    }
+
+    fn know_tail(&mut self, key: Key, tail: TimestampMs) {
+        match self.tails.get_mut(key.driver()) {
+            Some(known) => *known = tail,
+            None => drop(self.tails.insert(key.driver().into(), tail)),
+        }
     }
 
     /// Puts the fixes of one driver in order, each time once: the first that came.
@@ -70,13 +108,10 @@ impl Writer {
         self.fixes.dedup_by_key(|fix| fix.time);
     }
 
-    fn apply_driver(&mut self, driver: &mut Driver<'_>) -> Result<(), Error> {
-        let Self { fixes, merged, value } = self;
+    fn apply_driver(&mut self, driver: &mut Driver<'_>, last: Option<Found>) -> Result<(), Error> {
+        let Self { fixes, merged, value, .. } = self;
         let mut rest = fixes.as_slice();
-        if rest.is_empty() {
-            return Ok(());
-        }
-        let Some(last) = driver.tables.covering(driver.first_key, TimestampMs(i64::MAX))? else {
+        let Some(last) = last else {
             driver.put(rest, BLOCK_FIXES, value);
             return Ok(());
         };
@@ -106,19 +141,16 @@ impl Writer {
 impl Driver<'_> {
     /// The block for what is from `time` on, and the one after it. What is older than all blocks belongs to the first.
     fn cover(&self, time: TimestampMs) -> Result<(Found, Option<Found>), Error> {
-        let found = match self.tables.covering(self.first_key, time)? {
+        let found = match self.tables.covering(self.key, time)? {
             Some(found) => found,
-            None => self
-                .tables
-                .following(self.first_key, time)?
-                .ok_or_else(|| malformed(self.first_key.at(time).as_ref()))?,
+            None => self.tables.following(self.key, time)?.ok_or_else(|| malformed(self.key.at(time).as_ref()))?,
         };
-        let next = self.tables.following(self.first_key, found.first.saturating_add_ms(1))?;
+        let next = self.tables.following(self.key, found.first.saturating_add_ms(1))?;
         Ok((found, next))
     }
 
     fn block<'f>(&self, found: &'f Found) -> Result<Block<'f>, Error> {
-        found.block(self.first_key.at(found.first))
+        found.block(self.key.at(found.first))
     }
 
     /// Merges a block and new fixes by time; the block's own stay where both have a time. Tells whether anything was
@@ -128,7 +160,7 @@ impl Driver<'_> {
         let mut new = fixes.iter().peekable();
         let mut is_changed = false;
         for held in self.block(found)?.fixes() {
-            let held = held.map_err(|_| malformed(self.first_key.at(found.first).as_ref()))?;
+            let held = held.map_err(|_| malformed(self.key.at(found.first).as_ref()))?;
             while let Some(fix) = new.next_if(|fix| fix.time <= held.time) {
                 if fix.time < held.time {
                     merged.push(*fix);
@@ -145,7 +177,10 @@ impl Driver<'_> {
     /// Writes `fixes`, at least one, in place of a block.
     fn replace(&mut self, found: &Found, fixes: &[Fix], fixes_a_block: usize, value: &mut Vec<u8>) {
         if fixes[0].time != found.first {
-            self.writes.remove(&self.tables.blocks, self.first_key.at(found.first).as_ref());
+            if found.first == self.tail {
+                self.tail = fixes[0].time;
+            }
+            self.writes.remove(&self.tables.blocks, self.key.at(found.first).as_ref());
         }
         self.put(fixes, fixes_a_block, value);
     }
@@ -153,9 +188,10 @@ impl Driver<'_> {
     /// Writes fixes as new blocks.
     fn put(&mut self, fixes: &[Fix], fixes_a_block: usize, value: &mut Vec<u8>) {
         for fixes in fixes.chunks(fixes_a_block) {
+            self.tail = self.tail.max(fixes[0].time);
             value.clear();
             block::encode(fixes, value);
-            self.writes.insert(&self.tables.blocks, self.first_key.at(fixes[0].time).as_ref(), value.as_slice());
+            self.writes.insert(&self.tables.blocks, self.key.at(fixes[0].time).as_ref(), value.as_slice());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fjall::config::FilterPolicy;
+use fjall::config::RestartIntervalPolicy;
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, UserValue};
 
 use super::apply::Writer;
@@ -65,9 +65,12 @@ impl Store {
                 fjall::Error::Locked => Error::Locked { dir: dir.to_owned() },
                 other => other.into(),
             })?;
-        // Blocks are found by the greatest key not above a time, for which filters say nothing.
+        // Values are some hundred bytes long: sharing the beginnings of keys would save little of that, and make each
+        // seek read its neighbours.
         let blocks = database.keyspace("blocks", || {
-            KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).filter_policy(FilterPolicy::disabled())
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(MEMTABLE_BYTES)
+                .data_block_restart_interval_policy(RestartIntervalPolicy::all(1))
         })?;
         let meta = database.keyspace("meta", KeyspaceCreateOptions::default)?;
         match meta.get(FORM_KEY)?.as_deref() {
@@ -104,10 +107,10 @@ impl Store {
 
     /// Whether the driver has a fix of exactly this time: one seek and half a block decoded.
     pub fn contains(&self, tenant: &str, driver: &str, time: TimestampMs) -> Result<bool, Error> {
-        let Some(first_key) = Key::first_of(tenant, driver) else { return Ok(false) };
-        match self.0.tables.covering(first_key, time)? {
+        let Some(driver_key) = Key::of(tenant, driver) else { return Ok(false) };
+        match self.0.tables.covering(driver_key, time)? {
             Some(found) => {
-                let key = first_key.at(found.first);
+                let key = driver_key.at(found.first);
                 found.block(key)?.contains(time).map_err(|_| malformed(key.as_ref()))
             }
             None => Ok(false),
@@ -125,19 +128,20 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Fix>, Error> {
         let mut track = Vec::new();
-        let Some(first_key) = Key::first_of(tenant, driver) else { return Ok(track) };
+        let Some(driver_key) = Key::of(tenant, driver) else { return Ok(track) };
         if from >= to || limit == 0 {
             return Ok(track);
         }
         let tables = &self.0.tables;
         let snapshot = tables.database.snapshot();
-        let begin = match snapshot.range(&tables.blocks, first_key..=first_key.at(from)).next_back() {
-            Some(guard) => found(guard)?.first,
+        let begin = match snapshot.range(&tables.blocks, driver_key.at(from)..).next() {
+            Some(guard) => found(guard, driver_key)?.map_or(from, |found| found.first),
             None => from,
         };
-        for guard in snapshot.range(&tables.blocks, first_key.at(begin)..first_key.at(to)) {
-            let found = found(guard)?;
-            let key = first_key.at(found.first);
+        let last = TimestampMs(to.0 - 1);
+        for guard in snapshot.range(&tables.blocks, driver_key.at(last)..=driver_key.at(begin)).rev() {
+            let Some(found) = found(guard, driver_key)? else { continue };
+            let key = driver_key.at(found.first);
             for fix in found.block(key)?.fixes() {
                 let fix = fix.map_err(|_| malformed(key.as_ref()))?;
                 if fix.time >= to {
@@ -159,10 +163,11 @@ impl Store {
 impl Store {
     /// How many fixes each of a driver's blocks has, in order.
     pub(super) fn block_lens(&self, tenant: &str, driver: &str) -> Result<Vec<u64>, Error> {
-        let Some(first_key) = Key::first_of(tenant, driver) else { return Ok(Vec::new()) };
-        let last_key = first_key.at(TimestampMs(i64::MAX));
-        let blocks = self.0.tables.blocks.range(first_key..=last_key);
-        blocks.map(|guard| Ok(found(guard)?.block(first_key)?.len())).collect()
+        let Some(driver_key) = Key::of(tenant, driver) else { return Ok(Vec::new()) };
+        let blocks = self.0.tables.blocks.range(driver_key..=driver_key.at(TimestampMs(i64::MIN))).rev();
+        blocks
+            .map(|guard| found(guard, driver_key)?.map_or(Ok(0), |found| Ok(found.block(driver_key)?.len())))
+            .collect()
     }
 }
 
@@ -190,15 +195,26 @@ impl Tables {
         writes.insert(&self.meta, POSITION_KEY, value);
     }
 
+    /// The driver's block that begins at exactly this time.
+    pub(super) fn block_at(&self, driver_key: Key, first: TimestampMs) -> Result<Option<Found>, Error> {
+        Ok(self.blocks.get(driver_key.at(first))?.map(|value| Found { first, value }))
+    }
+
     /// The driver's last block that begins at `time` or before.
-    pub(super) fn covering(&self, first_key: Key, time: TimestampMs) -> Result<Option<Found>, Error> {
-        self.blocks.range(first_key..=first_key.at(time)).next_back().map(found).transpose()
+    pub(super) fn covering(&self, driver_key: Key, time: TimestampMs) -> Result<Option<Found>, Error> {
+        // With an end to the range every source would also seek that.
+        match self.blocks.range(driver_key.at(time)..).next() {
+            Some(guard) => found(guard, driver_key),
+            None => Ok(None),
+        }
     }
 
     /// The driver's first block that begins at `time` or later.
-    pub(super) fn following(&self, first_key: Key, time: TimestampMs) -> Result<Option<Found>, Error> {
-        let last_key = first_key.at(TimestampMs(i64::MAX));
-        self.blocks.range(first_key.at(time)..=last_key).next().map(found).transpose()
+    pub(super) fn following(&self, driver_key: Key, time: TimestampMs) -> Result<Option<Found>, Error> {
+        match self.blocks.range(driver_key..=driver_key.at(time)).next_back() {
+            Some(guard) => found(guard, driver_key),
+            None => Ok(None),
+        }
     }
 }
 
@@ -209,10 +225,14 @@ impl Found {
     }
 }
 
-fn found(guard: Guard) -> Result<Found, Error> {
+/// What was found if it is the driver's, and not its neighbour's in the order of keys.
+fn found(guard: Guard, driver_key: Key) -> Result<Option<Found>, Error> {
     let (key, value) = guard.into_inner()?;
+    if !driver_key.is_of_same_driver(&key) {
+        return Ok(None);
+    }
     let first = key::time_of(&key).ok_or_else(|| malformed(&key))?;
-    Ok(Found { first, value })
+    Ok(Some(Found { first, value }))
 }
 
 pub(super) fn malformed(key: &[u8]) -> Error {

@@ -89,40 +89,46 @@ impl Decimal {
     }
 }
 
+/// Longest text of a fixed-point number: sign, 20 digits, point.
+const FIXED_BYTES_MAX: usize = 22;
+
 /// Appends `value / 10^decimals` with no trailing zeros and no point when it is whole.
 pub fn put_fixed(out: &mut Vec<u8>, value: i64, decimals: u32) {
-    if value < 0 {
-        out.push(b'-');
-    }
-    let unit = 10_u64.pow(decimals);
-    let magnitude = value.unsigned_abs();
-    put_whole(out, magnitude / unit);
-    let mut fraction = magnitude % unit;
-    if fraction == 0 {
-        return;
-    }
-    out.push(b'.');
-    let mut place = unit / 10;
-    while fraction > 0 {
-        out.push(b'0' + (fraction / place) as u8);
-        fraction %= place;
-        place /= 10;
-    }
-}
-
-/// Appends a whole number.
-pub fn put_whole(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
+    let mut text = [0; FIXED_BYTES_MAX];
+    let mut start = text.len();
+    let mut put = |byte: u8| {
         start -= 1;
-        digits[start] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
+        text[start] = byte;
+    };
+    let mut rest = value.unsigned_abs();
+    let mut has_fraction = false;
+    for _ in 0..decimals {
+        let digit = (rest % 10) as u8;
+        rest /= 10;
+        has_fraction |= digit != 0;
+        if has_fraction {
+            put(b'0' + digit);
+        }
+    }
+    if has_fraction {
+        put(b'.');
+    }
+    loop {
+        put(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
             break;
         }
     }
-    out.extend_from_slice(&digits[start..]);
+    if value < 0 {
+        put(b'-');
+    }
+    out.extend_from_slice(&text[start..]);
+}
+
+/// Appends a whole number.
+pub fn put_whole(out: &mut Vec<u8>, value: u32) {
+    put_fixed(out, i64::from(value), 0);
 }
 
 #[cfg(test)]
@@ -173,6 +179,7 @@ mod tests {
         assert_eq!(print(0, 7), "0");
         assert_eq!(print(27_000, 2), "270");
         assert_eq!(print(i64::MIN, 0), i64::MIN.to_string());
+        assert_eq!(print(i64::MIN, 18), "-9.223372036854775808");
     }
 
     proptest! {

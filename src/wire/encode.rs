@@ -65,10 +65,10 @@ pub fn encode_report(report: &Report, out: &mut Vec<u8>) {
     object.put_float("heading", report.heading_deg);
     object.put_float("altitude", report.altitude_m);
     object.put_float("accuracy", report.accuracy_m);
-    object.put_whole("battery", report.battery_percent.map(u64::from));
-    object.put_whole("satellites", report.satellites.map(u64::from));
+    object.put_whole("battery", report.battery_percent.map(u32::from));
+    object.put_whole("satellites", report.satellites.map(u32::from));
     object.put_float("hdop", report.hdop);
-    object.put_whole("seq", report.seq.map(u64::from));
+    object.put_whole("seq", report.seq);
     object.finish();
 }
 
@@ -93,7 +93,7 @@ impl ObjectWriter<'_> {
         }
     }
 
-    fn put_whole(&mut self, key: &str, value: Option<u64>) {
+    fn put_whole(&mut self, key: &str, value: Option<u32>) {
         if let Some(value) = value {
             put_whole(self.key(key), value);
         }

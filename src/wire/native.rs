@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `latitude`, `lat`; `longitude`, `lon`, `lng` | degrees, both required |
-//! | `timestamp` | RFC 3339, or a number since the epoch ([`time::from_epoch`]) |
+//! | `timestamp` | RFC 3339, or a number since the epoch ([`from_epoch`](super::time::from_epoch)) |
 //! | `speed` | m/s, from 0 |
 //! | `heading`, `bearing`, `course` | degrees clockwise from north, 0 to 360 |
 //! | `altitude` | metres |
@@ -32,8 +32,6 @@
 
 use super::draft::Field;
 pub use super::encode::{encode, encode_report};
-#[cfg(doc)]
-use super::time;
 use super::{native_fast, native_general};
 use crate::fix::Element;
 

@@ -1,6 +1,6 @@
 //! Instants as text: RFC 3339 and epoch numbers, read without a calendar library and without allocating.
 
-use super::decimal::{Decimal, put_whole};
+use super::decimal::Decimal;
 use crate::units::TimestampMs;
 
 /// 0000-01-01T00:00:00Z, the first instant that RFC 3339 can write.
@@ -39,20 +39,29 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<TimestampMs> {
     else {
         return None;
     };
-    let year = two_digits(y1, y2)? * 100 + two_digits(y3, y4)?;
-    let (month, day) = (two_digits(mo1, mo2)?, two_digits(d1, d2)?);
-    let (hour, minute, second) = (two_digits(h1, h2)?, two_digits(mi1, mi2)?, two_digits(s1, s2)?);
+    let digits = [y1, y2, y3, y4, mo1, mo2, d1, d2, h1, h2, mi1, mi2, s1, s2, b'0', b'0'];
+    // All at once, so that the compiler can take them into one register.
+    let digits = digits.map(|byte| byte.wrapping_sub(b'0'));
+    if digits.iter().fold(0, |highest, digit| (*digit).max(highest)) > 9 {
+        return None;
+    }
+    let pair = |index: usize| u32::from(digits[index]) * 10 + u32::from(digits[index + 1]);
+    let (year, month, day) = (pair(0) * 100 + pair(2), pair(4), pair(6));
+    let (hour, minute, second) = (pair(8), pair(10), pair(12));
     if !(1..=12).contains(&month) || day == 0 || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     if day > 28 && day > days_in_month(year, month) {
         return None;
     }
-    let (fraction_ms, zone) = match rest {
-        [b'.', rest @ ..] => fraction_ms(rest)?,
-        _ => (0, rest),
+    let (fraction_ms, offset_s) = match rest {
+        b"Z" => (0, 0),
+        [b'.', rest @ ..] => {
+            let (fraction_ms, zone) = fraction_ms(rest)?;
+            (fraction_ms, offset_s(zone)?)
+        }
+        zone => (0, offset_s(zone)?),
     };
-    let offset_s = offset_s(zone)?;
     let seconds = days_from_civil(year, month, day) * DAY_S + i64::from(hour * 3_600 + minute * 60 + second) - offset_s;
     if second == 60 && seconds.rem_euclid(DAY_S) != 0 {
         return None;
@@ -102,14 +111,14 @@ fn days_in_month(year: u32, month: u32) -> u32 {
     }
 }
 
-/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar: `days_from_civil` of Howard Hinnant,
-/// "chrono-Compatible Low-Level Date Algorithms". Years begin in March there, so that the leap day is the last.
+/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar, year 0 or later: `days_from_civil` of Howard
+/// Hinnant, "chrono-Compatible Low-Level Date Algorithms". Years begin in March there, so that the leap day is the last;
+/// here they are also counted from a cycle of 400 years earlier, so that none is negative.
 fn days_from_civil(year: u32, month: u32, day: u32) -> i64 {
-    let year = i64::from(year) - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = i64::from((153 * ((month + 9) % 12) + 2) / 5 + day - 1);
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    let year = year + 400 - u32::from(month <= 2);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year;
+    i64::from(days) - (719_468 + 146_097)
 }
 
 /// Year, month and day of a day number: `civil_from_days` of the same paper.
@@ -171,14 +180,6 @@ fn pair_of(first: u32, second: u32) -> ([u8; 2], [u8; 2]) {
 /// Two digits of a number below 100.
 fn digits_of(number: u32) -> [u8; 2] {
     [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
-}
-
-/// Appends an instant as milliseconds since the epoch.
-pub fn write_epoch_ms(time: TimestampMs, out: &mut Vec<u8>) {
-    if time.0 < 0 {
-        out.push(b'-');
-    }
-    put_whole(out, time.0.unsigned_abs());
 }
 
 #[cfg(test)]

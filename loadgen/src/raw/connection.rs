@@ -1,0 +1,487 @@
+//! One device's connection: what it sends when, what is in flight, and what becomes of it when the broker goes.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Context;
+use crate::device::Device;
+use crate::faults::{Item, Kind, garbage};
+use crate::packet::{self, Malformed, Packet, Publisher};
+use crate::payload::Payload;
+use crate::plan::{Load, Plan, Qos};
+use crate::schedule::{Schedule, nanoseconds};
+use crate::worker::{KEEP_ALIVE_S, RECONNECT_TIMEOUT, reconnect_pause};
+
+/// A small send buffer, so that at QoS 0 the broker's pace reaches the generator and not megabytes of socket memory.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+const REFUSED_FROM: u8 = 0x80;
+
+/// Why a connection ended before the run did.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Loss {
+    #[error("the broker closed the connection")]
+    Closed,
+    #[error("the broker refused the connection with code {0}")]
+    Refused(u8),
+    #[error("the broker disconnected with reason {0:#04x}")]
+    Disconnected(u8),
+    #[error("the broker did not let the device in in time")]
+    Timeout,
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("{0}")]
+    Io(io::ErrorKind),
+}
+
+impl From<io::Error> for Loss {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error.kind())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not yet opened.
+    New,
+    /// The TCP handshake is under way.
+    Connecting,
+    /// CONNECT is sent.
+    Greeting,
+    /// CONNACK is there.
+    Open,
+    /// Lost; comes back at this time.
+    Resting { until_ns: u64 },
+    /// Lost for good.
+    Ended,
+}
+
+/// A publish whose packet id is in use.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    item: Item,
+    qos: Qos,
+    /// When its latency starts to count; `None` where it is not measured.
+    begun_ns: Option<u64>,
+    /// PUBREC is there, PUBCOMP is not.
+    released: bool,
+}
+
+pub(super) struct Connection {
+    pub(super) device: Device,
+    pub(super) schedule: Schedule,
+    pub(super) state: State,
+    /// Nothing is left to be done for this device.
+    pub(super) finished: bool,
+    /// It waits for its turn to send more.
+    pub(super) runnable: bool,
+    publisher: Publisher,
+    payload: Payload,
+    stream: Option<TcpStream>,
+    next_index: u64,
+    closing_sent: bool,
+    out: Vec<u8>,
+    out_at: usize,
+    /// The beginning of a packet whose end has not come yet.
+    rest: Vec<u8>,
+    flights: Vec<Option<Flight>>,
+    free_ids: VecDeque<u16>,
+    /// Flights that plan and broker allow.
+    in_flight_max: usize,
+    wrote_ns: u64,
+    lost_at_ns: u64,
+    attempt: u32,
+    greeted: bool,
+}
+
+impl Connection {
+    pub(super) fn new(device: Device, plan: &Plan) -> Self {
+        let window = usize::from(plan.window);
+        Self {
+            schedule: Schedule::new(plan, device.number),
+            publisher: Publisher::new(&device.topic, plan.version),
+            device,
+            state: State::New,
+            finished: false,
+            runnable: false,
+            payload: Payload::default(),
+            stream: None,
+            next_index: 0,
+            closing_sent: false,
+            out: Vec::new(),
+            out_at: 0,
+            rest: Vec::new(),
+            flights: vec![None; window],
+            free_ids: (1..=plan.window).collect(),
+            in_flight_max: window,
+            wrote_ns: 0,
+            lost_at_ns: 0,
+            attempt: 0,
+            greeted: false,
+        }
+    }
+
+    /// Begins to connect; its events carry `token`.
+    pub(super) fn open(&mut self, token: Token, context: &mut Context<'_>) {
+        let opened = connect(context.plan, self.device.number).and_then(|mut stream| {
+            context.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            Ok(stream)
+        });
+        match opened {
+            Ok(stream) => {
+                self.stream = Some(stream);
+                self.state = State::Connecting;
+            }
+            Err(error) => self.lose(&error.into(), context),
+        }
+    }
+
+    pub(super) fn writable(&mut self, context: &mut Context<'_>) {
+        if self.state == State::Connecting
+            && let Err(loss) = self.greet(context)
+        {
+            return self.lose(&loss, context);
+        }
+        if let Err(error) = self.flush() {
+            self.lose(&error.into(), context);
+        }
+    }
+
+    fn greet(&mut self, context: &Context<'_>) -> Result<(), Loss> {
+        let Some(stream) = &self.stream else { return Ok(()) };
+        if let Some(error) = stream.take_error()? {
+            return Err(error.into());
+        }
+        match stream.peer_addr() {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let plan = context.plan;
+        let credentials = plan.credentials.as_ref();
+        packet::put_connect(&mut self.out, plan.version, &self.device.id, credentials, plan.reconnect, KEEP_ALIVE_S);
+        self.state = State::Greeting;
+        Ok(())
+    }
+
+    pub(super) fn readable(&mut self, context: &mut Context<'_>) {
+        let mut scratch = std::mem::take(&mut context.scratch);
+        if let Err(loss) = self.read(&mut scratch, context) {
+            self.lose(&loss, context);
+        }
+        context.scratch = scratch;
+    }
+
+    fn read(&mut self, scratch: &mut [u8], context: &mut Context<'_>) -> Result<(), Loss> {
+        loop {
+            let Some(stream) = &mut self.stream else { return Ok(()) };
+            let length = match stream.read(scratch) {
+                Ok(0) => return Err(Loss::Closed),
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if self.rest.is_empty() {
+                let taken = self.take_packets(&scratch[..length], context)?;
+                self.rest.extend_from_slice(&scratch[taken..length]);
+            } else {
+                let mut rest = std::mem::take(&mut self.rest);
+                rest.extend_from_slice(&scratch[..length]);
+                let taken = self.take_packets(&rest, context)?;
+                rest.drain(..taken);
+                self.rest = rest;
+            }
+            // A read that leaves room has emptied the socket; what comes later is a new edge.
+            if length < scratch.len() {
+                break;
+            }
+        }
+        self.flush()?;
+        Ok(())
+    }
+
+    fn take_packets(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Loss> {
+        let mut taken = 0;
+        while let Some((packet, length)) = packet::next(&input[taken..], context.plan.version)? {
+            taken += length;
+            self.take(packet, context)?;
+        }
+        Ok(taken)
+    }
+
+    fn take(&mut self, packet: Packet, context: &mut Context<'_>) -> Result<(), Loss> {
+        match packet {
+            Packet::Connack { code: 0, receive_maximum, .. } => self.let_in(receive_maximum, context),
+            Packet::Connack { code, .. } => return Err(Loss::Refused(code)),
+            Packet::Puback(id, reason) => {
+                self.judge(id, reason, context);
+                self.land(id, context);
+            }
+            Packet::Pubrec(id, reason) if reason >= REFUSED_FROM => {
+                self.judge(id, reason, context);
+                self.land(id, context);
+            }
+            Packet::Pubrec(id, reason) => {
+                let again = self.flight(id).is_some_and(|flight| std::mem::replace(&mut flight.released, true));
+                if !again {
+                    self.judge(id, reason, context);
+                }
+                packet::put_pubrel(&mut self.out, id);
+            }
+            Packet::Pubcomp(id) => self.land(id, context),
+            Packet::Disconnect(reason) => return Err(Loss::Disconnected(reason)),
+            Packet::Pingresp | Packet::Publish | Packet::Suback(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Counts the broker's word on a publish.
+    fn judge(&mut self, id: u16, reason: u8, context: &mut Context<'_>) {
+        context.progressed_ns = context.now_ns;
+        let Some(flight) = self.flight(id).copied() else {
+            return context.tally.error(&"the broker acknowledged what was not sent", 1);
+        };
+        context.tally.ended_ns = context.now_ns;
+        if let Some(begun_ns) = flight.begun_ns {
+            context.tally.latency.record_ns(context.now_ns.saturating_sub(begun_ns));
+        }
+        if reason >= REFUSED_FROM {
+            context.tally.counts.refused += 1;
+            return;
+        }
+        context.tally.counts.acked += 1;
+        if !matches!(flight.item.kind, Kind::Garbage(_)) {
+            context.acked.push(&self.device.id, flight.item.fix.time_ms);
+        }
+    }
+
+    fn land(&mut self, id: u16, context: &mut Context<'_>) {
+        context.progressed_ns = context.now_ns;
+        let flight = usize::from(id).checked_sub(1).and_then(|index| self.flights.get_mut(index));
+        if flight.and_then(Option::take).is_some() {
+            self.free_ids.push_back(id);
+        }
+    }
+
+    fn flight(&mut self, id: u16) -> Option<&mut Flight> {
+        self.flights.get_mut(usize::from(id).checked_sub(1)?)?.as_mut()
+    }
+
+    fn let_in(&mut self, receive_maximum: u16, context: &mut Context<'_>) {
+        self.state = State::Open;
+        self.attempt = 0;
+        self.in_flight_max = usize::from(context.plan.window.min(receive_maximum.max(1)));
+        if !std::mem::replace(&mut self.greeted, true) {
+            context.greeted += 1;
+            return;
+        }
+        context.tally.counts.reconnected += 1;
+        for (index, flight) in self.flights.iter().enumerate() {
+            let Some(flight) = flight else { continue };
+            let id = index as u16 + 1;
+            if flight.released {
+                packet::put_pubrel(&mut self.out, id);
+            } else {
+                let payload = render(&mut self.payload, &flight.item);
+                self.publisher.put(&mut self.out, flight.qos, id, true, payload);
+            }
+            context.tally.counts.resent += 1;
+        }
+    }
+
+    /// Sends what may leave now. True if there is more and the socket still takes it: call again soon.
+    pub(super) fn pump(&mut self, context: &mut Context<'_>) -> bool {
+        if !context.running || self.finished || self.state != State::Open {
+            return false;
+        }
+        let more = self.send_due(context).unwrap_or_else(|error| {
+            self.lose(&error.into(), context);
+            false
+        });
+        let all_sent = !self.schedule.holds(self.next_index, context.now_ns)
+            && (context.plan.qos != Qos::AtMostOnce || self.closing_sent);
+        if self.state == State::Open && all_sent && self.in_flight() == 0 && self.out.is_empty() {
+            self.finish(context);
+        }
+        more
+    }
+
+    fn send_due(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+        let plan = context.plan;
+        while self.out.is_empty() {
+            let due = self.schedule.due(self.next_index, context.now_ns, self.room(plan));
+            if due == 0 {
+                break;
+            }
+            for _ in 0..due {
+                let begun_ns = self.schedule.intended_ns(self.next_index).unwrap_or(context.now_ns);
+                self.put_next(plan.qos, Some(begun_ns), context);
+                self.next_index += 1;
+            }
+            self.flush()?;
+            if plan.qos == Qos::AtMostOnce {
+                // Others come first, then this one again.
+                return Ok(self.out.is_empty() && self.schedule.due(self.next_index, context.now_ns, 1) > 0);
+            }
+        }
+        let last = plan.qos == Qos::AtMostOnce && !self.closing_sent;
+        if last && self.out.is_empty() && !self.schedule.holds(self.next_index, context.now_ns) {
+            self.closing_sent = true;
+            self.put_next(Qos::AtLeastOnce, None, context);
+            self.flush()?;
+        }
+        Ok(false)
+    }
+
+    /// How many publishes fit into the next write.
+    fn room(&self, plan: &Plan) -> usize {
+        if plan.qos == Qos::AtMostOnce {
+            return plan.pipeline;
+        }
+        let room = self.in_flight_max.saturating_sub(self.in_flight());
+        let wanted = plan.pipeline.min(self.in_flight_max);
+        // In a closed loop a write waits until it is whole.
+        if plan.load == Load::Closed && room < wanted { 0 } else { room.min(wanted) }
+    }
+
+    fn put_next(&mut self, qos: Qos, begun_ns: Option<u64>, context: &mut Context<'_>) {
+        let item = self.device.next(context.clock.wall_ms(context.now_ns));
+        let id = if qos == Qos::AtMostOnce { 0 } else { self.free_ids.pop_front().unwrap_or(0) };
+        if id != 0 {
+            self.flights[usize::from(id) - 1] = Some(Flight { item, qos, begun_ns, released: false });
+        }
+        let before = self.out.len();
+        let payload = render(&mut self.payload, &item);
+        self.publisher.put(&mut self.out, qos, id, false, payload);
+        context.tally.counts.bytes += (self.out.len() - before) as u64;
+        context.tally.sent(item.kind);
+        context.progressed_ns = context.now_ns;
+        self.wrote_ns = context.now_ns;
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        while self.out_at < self.out.len() {
+            match stream.write(&self.out[self.out_at..]) {
+                Ok(length) => self.out_at += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.clear();
+        self.out_at = 0;
+        Ok(())
+    }
+
+    /// What has to be done now and then: pings, coming back, the end of the run.
+    pub(super) fn tick(&mut self, token: Token, context: &mut Context<'_>) {
+        match self.state {
+            State::Open => {
+                let silence_ns = context.now_ns.saturating_sub(self.wrote_ns);
+                if silence_ns > u64::from(KEEP_ALIVE_S) * 500_000_000 && self.out.is_empty() {
+                    self.wrote_ns = context.now_ns;
+                    self.out.extend_from_slice(&packet::PINGREQ);
+                    if let Err(error) = self.flush() {
+                        self.lose(&error.into(), context);
+                    }
+                }
+                self.pump(context);
+            }
+            State::Resting { until_ns } if until_ns <= context.now_ns => self.open(token, context),
+            State::New | State::Connecting | State::Greeting | State::Resting { .. } | State::Ended => {}
+        }
+    }
+
+    /// The connection is gone: the device comes back or stays away.
+    pub(super) fn lose(&mut self, loss: &Loss, context: &mut Context<'_>) {
+        if self.finished {
+            return;
+        }
+        if let Some(mut stream) = self.stream.take() {
+            // It is closed in any case; an error here changes nothing.
+            let _deregistered = context.registry.deregister(&mut stream);
+        }
+        self.out.clear();
+        self.out_at = 0;
+        self.rest.clear();
+        let was_open = self.state == State::Open;
+        if was_open || self.attempt == 0 {
+            context.tally.lost(loss);
+            self.lost_at_ns = context.now_ns;
+        }
+        let away_ns = context.now_ns.saturating_sub(self.lost_at_ns);
+        if context.plan.reconnect && context.running && away_ns < nanoseconds(RECONNECT_TIMEOUT) {
+            self.state = State::Resting { until_ns: context.now_ns + nanoseconds(reconnect_pause(self.attempt)) };
+            self.attempt += 1;
+        } else {
+            self.state = State::Ended;
+            self.finish(context);
+        }
+    }
+
+    fn finish(&mut self, context: &mut Context<'_>) {
+        self.finished = true;
+        context.finished += 1;
+        if !std::mem::replace(&mut self.greeted, true) {
+            context.greeted += 1;
+        }
+    }
+
+    /// Adds up what the run leaves behind.
+    pub(super) fn account(&self, context: &mut Context<'_>) {
+        context.tally.counts.unacked += self.flights.iter().flatten().filter(|flight| !flight.released).count() as u64;
+        for intended_ns in self.schedule.missed(self.next_index, context.now_ns) {
+            context.tally.counts.unsent += 1;
+            context.tally.latency.record_ns(context.now_ns.saturating_sub(intended_ns));
+        }
+    }
+
+    /// Says good-bye.
+    pub(super) fn close(mut self) {
+        if self.state == State::Open && self.out.is_empty() {
+            self.out.extend_from_slice(&packet::DISCONNECT);
+            // The run is over and counted; a broker that is gone by now changes nothing.
+            let _said = self.flush();
+        }
+    }
+
+    /// Whether the broker owes something: an acknowledgement, or room in the socket.
+    pub(super) fn waits(&self) -> bool {
+        self.state == State::Open && (self.in_flight() > 0 || !self.out.is_empty())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.flights.len() - self.free_ids.len()
+    }
+}
+
+fn render<'a>(payload: &'a mut Payload, item: &Item) -> &'a [u8] {
+    match item.kind {
+        Kind::Garbage(number) => garbage(number),
+        Kind::Fresh | Kind::Duplicate | Kind::Overtaken => payload.render(&item.fix),
+    }
+}
+
+fn connect(plan: &Plan, number: u32) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    if plan.source_addresses > 1 && plan.address.is_ipv4() {
+        let last = 1 + (number % u32::from(plan.source_addresses)) as u8;
+        let source = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0);
+        socket.bind(&source.into())?;
+    }
+    // EINPROGRESS; the event loop tells how it went.
+    match socket.connect(&plan.address.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}

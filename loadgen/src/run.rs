@@ -1,0 +1,206 @@
+//! A run from its first connection to its report: threads, the common start, progress, measurements.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::acked_log::{AckedLines, AckedLog};
+use crate::device::Device;
+use crate::plan::{Mode, Plan};
+use crate::process::{self, Usage, Watch};
+use crate::report::{Measured, Report};
+use crate::subscriber::Subscriber;
+use crate::tally::{Progress, Tally};
+use crate::worker::{Event, Link};
+use crate::{faithful, raw, trace};
+
+/// Files that the generator needs besides its connections.
+const OTHER_FILES: u64 = 32;
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Thread {
+    start: Sender<()>,
+    progress: Arc<Progress>,
+    handle: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Runs `plan` and reports; `progress` shows a line a second even where standard error is no terminal.
+pub fn run(plan: &Plan, progress: bool) -> anyhow::Result<Report> {
+    let files = u64::from(plan.devices) + OTHER_FILES;
+    if let Some(files_max) = process::open_files_max()
+        && files > files_max
+    {
+        bail!("{} devices need {files} open files, {files_max} are allowed: raise `ulimit -n`", plan.devices);
+    }
+    let trace = plan.trace.as_deref().map(trace::read).transpose()?;
+    let log = plan
+        .acked_log
+        .as_deref()
+        .map(|path| AckedLog::create(path).with_context(|| format!("--acked-log: cannot write {}", path.display())));
+    let log = log.transpose()?;
+    let mut watches = [
+        plan.pid
+            .map(|pid| Watch::begin(pid).with_context(|| format!("--pid: cannot measure process {pid}")))
+            .transpose()?,
+        Watch::begin(std::process::id()).ok(),
+    ];
+    let subscriber = plan.subscriber.then(|| Subscriber::start(plan)).transpose()?;
+    let (events, reports) = channel();
+    let threads = spawn(plan, Device::fleet(plan, trace.as_ref()), log.as_ref(), &events)?;
+    drop(events);
+
+    let connected = wait_until_ready(threads.len(), &reports)?;
+    if connected == 0 {
+        // Whoever is ready tells why it could not connect once it is told to start.
+        start(&threads)?;
+        let tally = collect(threads.len(), &reports, |_| {})?;
+        let reasons: Vec<String> = tally.errors.iter().map(|(reason, times)| format!("{times} × {reason}")).collect();
+        bail!("no device could connect to {}: {}", plan.address, reasons.join(", "));
+    }
+    for watch in watches.iter_mut().flatten() {
+        watch.restart()?;
+    }
+    start(&threads)?;
+    let line = ProgressLine::new(progress);
+    let mut tally = collect(threads.len(), &reports, |elapsed| {
+        watches.iter_mut().flatten().for_each(Watch::sample);
+        line.show(elapsed, &threads);
+    })?;
+    line.end();
+    let [process, generator] = watches.map(|watch| watch.and_then(|watch| end(watch, &tally)));
+    let subscriber_received = subscriber.map(|subscriber| {
+        let (received, failure) = subscriber.finish();
+        if let Some(failure) = failure {
+            tally.error(&failure, 1);
+        }
+        received
+    });
+    for thread in threads {
+        // The second word on this channel is the permission to close.
+        let _gone = thread.start.send(());
+        drop(thread.start);
+        thread.handle.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+    }
+    Ok(Report::new(plan, tally, Measured { connected, subscriber_received, process, generator }))
+}
+
+fn end(watch: Watch, tally: &Tally) -> Option<Usage> {
+    watch.end(tally.counts.sent)
+}
+
+fn spawn(
+    plan: &Plan,
+    devices: Vec<Device>,
+    log: Option<&AckedLog>,
+    events: &Sender<Event>,
+) -> anyhow::Result<Vec<Thread>> {
+    let count = plan.threads as usize;
+    let mut shares: Vec<Vec<Device>> = (0..count).map(|_| Vec::new()).collect();
+    for (number, device) in devices.into_iter().enumerate() {
+        shares[number % count].push(device);
+    }
+    let threads = shares.into_iter().enumerate().map(|(index, share)| {
+        let (start, started) = channel();
+        let progress = Arc::new(Progress::default());
+        let link = Link {
+            events: events.clone(),
+            start: started,
+            progress: Arc::clone(&progress),
+            acked: AckedLines::new(log.cloned()),
+        };
+        let plan = plan.clone();
+        let work = move || match plan.mode {
+            Mode::Raw => raw::run(&plan, share, link),
+            Mode::Faithful => faithful::run(&plan, share, link),
+        };
+        let handle = std::thread::Builder::new().name(format!("devices-{index}")).spawn(work)?;
+        Ok(Thread { start, progress, handle })
+    });
+    threads.collect()
+}
+
+fn wait_until_ready(threads: usize, reports: &Receiver<Event>) -> anyhow::Result<usize> {
+    let mut connected = 0;
+    for _ in 0..threads {
+        match reports.recv() {
+            Ok(Event::Ready { open }) => connected += open,
+            Ok(Event::Ended(_)) | Err(_) => bail!("a worker ended before the run started"),
+        }
+    }
+    Ok(connected)
+}
+
+fn start(threads: &[Thread]) -> anyhow::Result<()> {
+    for thread in threads {
+        thread.start.send(()).context("a worker ended before the run started")?;
+    }
+    Ok(())
+}
+
+/// Adds up the workers' sums; `each_second` is called until they are all there.
+fn collect(threads: usize, reports: &Receiver<Event>, mut each_second: impl FnMut(Duration)) -> anyhow::Result<Tally> {
+    let begun = Instant::now();
+    let mut seconds = 1;
+    let mut total = Tally::default();
+    let mut ended = 0;
+    while ended < threads {
+        let next = (begun + SECOND * seconds).saturating_duration_since(Instant::now());
+        match reports.recv_timeout(next) {
+            Ok(Event::Ended(tally)) => {
+                total.merge(&tally);
+                ended += 1;
+            }
+            Ok(Event::Ready { .. }) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                each_second(begun.elapsed());
+                seconds += 1;
+            }
+            Err(RecvTimeoutError::Disconnected) => bail!("a worker ended without its report"),
+        }
+    }
+    Ok(total)
+}
+
+/// The line on standard error that tells how the run is going.
+struct ProgressLine {
+    shown: bool,
+    terminal: bool,
+    sent_before: AtomicU64,
+}
+
+impl ProgressLine {
+    fn new(wanted: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Self { shown: wanted || terminal, terminal, sent_before: AtomicU64::new(0) }
+    }
+
+    fn show(&self, elapsed: Duration, threads: &[Thread]) {
+        if !self.shown {
+            return;
+        }
+        let sum = |count: fn(&Progress) -> &AtomicU64| -> u64 {
+            threads.iter().map(|thread| count(&thread.progress).load(Ordering::Relaxed)).sum()
+        };
+        let (sent, acked) = (sum(|progress| &progress.sent), sum(|progress| &progress.acked));
+        let rate = sent - self.sent_before.swap(sent, Ordering::Relaxed).min(sent);
+        let (begin, end) = if self.terminal { ("\r\x1b[K", "") } else { ("", "\n") };
+        let (open, lost) = (sum(|progress| &progress.open), sum(|progress| &progress.lost));
+        let seconds = elapsed.as_secs();
+        // A closed standard error is no reason to stop.
+        let _written = write!(
+            io::stderr(),
+            "{begin}{seconds:4} s  {rate}/s  sent {sent}  acked {acked}  open {open}  lost {lost}{end}"
+        );
+    }
+
+    fn end(&self) {
+        if self.shown && self.terminal {
+            let _written = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The engine without its doors: journal, shards, index and store, recovered and running.
+
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::Failure;
+use crate::config::Config;
+use crate::geo::GeoIndex;
+use crate::journal::{self, Frame, Journal};
+use crate::live::Feed;
+use crate::pipeline::{History, Parts, Pipeline, Recovering};
+use crate::sink::{self, Embedded, SinkHandle, SinkStatus};
+use crate::store::Store;
+
+/// How long a stopping sink may go on writing what is durable. The rest is the first to be at the next start.
+const SINK_DRAIN: Duration = Duration::from_secs(1);
+
+/// What every way of running the engine needs.
+pub(super) struct Core {
+    pub(super) journal: Arc<Journal>,
+    pub(super) pipeline: Pipeline,
+    pub(super) geo: Arc<GeoIndex>,
+    pub(super) feed: Feed,
+    sink: Option<SinkHandle>,
+    /// Held for as long as the data directory is in use.
+    _lock: File,
+}
+
+impl Core {
+    /// Opens the data directory, recovers what it holds, and starts the shards. Blocks for as long as the journal takes to
+    /// read.
+    pub(super) fn start(config: &Config) -> anyhow::Result<Self> {
+        let directory = &config.data_dir;
+        fs::create_dir_all(directory).with_context(|| format!("cannot make `data_dir` {}", directory.display()))?;
+        let lock = lock(directory)?;
+        let geo = Arc::new(GeoIndex::default());
+        let feed = Feed::default();
+        let store = if config.store.enabled {
+            Some(Store::open(&directory.join("store"), &config.store).context("cannot open the embedded store")?)
+        } else {
+            None
+        };
+        let applied = match &store {
+            Some(store) => store.applied().context("cannot read the embedded store")?,
+            None => None,
+        };
+        let history = store.as_ref().map(|store| History {
+            store: store.clone(),
+            stored_sequence: Arc::new(AtomicU64::new(applied.map_or(0, |position| position.sequence))),
+        });
+        let mut recovering = Recovering::new(Parts {
+            config: config.pipeline.clone(),
+            dedupe: config.dedupe.clone(),
+            rules: config.rules.clone(),
+            registry: config.registry.clone(),
+            geo: Arc::clone(&geo),
+            feed: feed.clone(),
+            history,
+        });
+        let began = Instant::now();
+        let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
+        let (journal, recovered) =
+            journal::open(&directory.join("journal"), &config.journal, &mut apply).map_err(Failure::from)?;
+        if recovered.cut_bytes > 0 {
+            tracing::warn!(bytes = recovered.cut_bytes, "cut a torn end off the journal; none of it was acknowledged");
+        }
+        tracing::info!(
+            fixes = recovered.fixes,
+            frames = recovered.frames,
+            seconds = began.elapsed().as_secs_f64(),
+            "journal recovered"
+        );
+        if let Some(applied) = applied
+            && (applied.journal != journal.id() || applied.sequence > recovered.last)
+        {
+            anyhow::bail!(
+                "the store in {} is of another journal than the one beside it ({applied}): move the directory `store` away, \
+                 and it is written anew from the journal",
+                directory.display()
+            );
+        }
+        let journal = Arc::new(journal);
+        let sink = match store {
+            Some(store) => Some(
+                sink::start(Embedded::new(store), config.sink, Arc::clone(&journal))
+                    .context("cannot start the embedded store's thread")?,
+            ),
+            None => None,
+        };
+        let stored_sequence = sink.as_ref().map(SinkHandle::written);
+        let pipeline =
+            recovering.start(&journal, stored_sequence.as_ref()).context("cannot start the shards' threads")?;
+        Ok(Self { journal, pipeline, geo, feed, sink, _lock: lock })
+    }
+
+    /// The embedded sink's state, if the store is on.
+    pub(super) fn sink_status(&self) -> Option<Arc<SinkStatus>> {
+        self.sink.as_ref().map(|sink| Arc::clone(sink.status()))
+    }
+
+    /// Ends what is under way and closes everything. Blocks for as long as that takes, a second or two.
+    ///
+    /// # Errors
+    /// The journal could not be closed.
+    pub(super) fn stop(self) -> anyhow::Result<()> {
+        let Self { journal, pipeline, sink, _lock, .. } = self;
+        pipeline.stop();
+        if let Some(sink) = sink {
+            sink.stop(SINK_DRAIN);
+        }
+        match Arc::try_unwrap(journal) {
+            Ok(journal) => journal.close().map_err(Failure::from)?,
+            // A probe or a scrape still holds it; it closes itself when the last of them lets go.
+            Err(journal) => drop(journal),
+        }
+        Ok(())
+    }
+}
+
+/// Takes the data directory for this process.
+fn lock(directory: &Path) -> anyhow::Result<File> {
+    let path = directory.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot write in `data_dir`: {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::InUse(directory.to_owned()).into()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}

@@ -1,0 +1,85 @@
+//! What the operator's port tells of the parts.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use crate::http::{Operator, collect_fixes};
+use crate::mqtt::Stats;
+use crate::mqtt::router::Router;
+use crate::pipeline::Ingress;
+use crate::sink::{SinkState, SinkStatus};
+use crate::telemetry::process;
+use crate::telemetry::prometheus::{Exposition, Kind};
+use crate::telemetry::readiness::Readiness;
+
+/// The operator's view of a running engine.
+pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router) -> Operator {
+    let ingress = core.pipeline.ingress().clone();
+    let watermark = core.journal.watermark();
+    let sink = core.sink_status();
+    let mut readiness = Readiness::default();
+    // Not held on to: it closes when the engine stops, whoever still asks.
+    let journal = Arc::downgrade(&core.journal);
+    readiness.add("journal", move || match journal.upgrade() {
+        Some(journal) => journal.failed().map_or(Ok(()), Err),
+        None => Err("stopping".to_owned()),
+    });
+    if let Some(sink) = sink.clone() {
+        readiness.add("store", move || match sink.state() {
+            SinkState::Stopped { error } => Err(error),
+            _ => Ok(()),
+        });
+    }
+    Operator {
+        readiness,
+        collect: vec![
+            Box::new(move |page| collect_books(&ingress, page)),
+            Box::new(move |page| {
+                let help = "Frame of the journal up to which everything is durable.";
+                page.family("rhumb_journal_durable_sequence", help, Kind::Gauge).sample(&[], watermark.get());
+            }),
+            Box::new(move |page| sink.iter().for_each(|sink| collect_sink(sink, page))),
+            Box::new(move |page| collect_door(&stats, page)),
+            Box::new(move |page| collect_router(&router, page)),
+            Box::new(process::collect),
+        ],
+    }
+}
+
+fn collect_books(ingress: &Ingress, page: &mut Exposition) {
+    collect_fixes(&ingress.books(), page);
+}
+
+fn collect_sink(sink: &SinkStatus, page: &mut Exposition) {
+    let labels = [("sink", sink.name())];
+    let help = "Durable frames of the journal that the sink has not written.";
+    page.family("rhumb_sink_lag_frames", help, Kind::Gauge).sample(&labels, sink.lag_frames());
+    let help = "Fixes written to the sink since the start.";
+    page.family("rhumb_sink_fixes_written_total", help, Kind::Counter).sample(&labels, sink.fixes_written());
+    let help = "Calls of the sink that failed since the start.";
+    page.family("rhumb_sink_failures_total", help, Kind::Counter).sample(&labels, sink.failures());
+}
+
+fn collect_door(stats: &Stats, page: &mut Exposition) {
+    let help = "Connections to the MQTT port now.";
+    page.family("rhumb_mqtt_connections", help, Kind::Gauge).sample(&[], stats.connections() as u64);
+    let help = "Connections taken since the start.";
+    page.family("rhumb_mqtt_connections_accepted_total", help, Kind::Counter).sample(&[], stats.accepted());
+    let help = "Publishes on ingest topics since the start.";
+    page.family("rhumb_mqtt_ingest_publishes_total", help, Kind::Counter).sample(&[], stats.publishes());
+    let mut closed = page.family(
+        "rhumb_mqtt_connections_closed_total",
+        "Connections that ended since the start, by reason.",
+        Kind::Counter,
+    );
+    for (reason, count) in stats.closed() {
+        closed.sample(&[("reason", reason)], count);
+    }
+}
+
+fn collect_router(router: &Router, page: &mut Exposition) {
+    let help = "Subscriptions of all MQTT sessions.";
+    page.family("rhumb_mqtt_subscriptions", help, Kind::Gauge).sample(&[], router.subscriptions() as u64);
+    let help = "Accepted fixes that subscribers were not told of, because the router was behind.";
+    page.family("rhumb_mqtt_fixes_untold_total", help, Kind::Counter).sample(&[], router.fixes_dropped());
+}

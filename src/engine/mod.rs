@@ -1,0 +1,187 @@
+//! The composition root: builds every part, runs them, drains them. The one place that knows them all.
+
+mod core;
+mod metrics;
+mod replaying;
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time;
+
+use self::core::Core;
+pub use self::replaying::replay;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::mqtt::Door;
+use crate::mqtt::router::{self, Router};
+use crate::{http, journal};
+
+/// The file in the data directory that tells where the engine listens, for whoever gave it port 0.
+const ADDRESSES_FILE: &str = "addresses.json";
+
+/// How often the shards are asked whether they still run.
+const SHARDS_LOOK: Duration = Duration::from_secs(1);
+
+/// Why the engine did not start or ended, as far as the exit code tells.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The journal could not be read, written or synced.
+    #[error("{0}")]
+    Journal(String),
+    /// Another process has the data directory.
+    #[error("{} is in use by another process: stop that one, or give this one another `data_dir`", .0.display())]
+    InUse(PathBuf),
+}
+
+impl From<journal::Error> for Failure {
+    fn from(error: journal::Error) -> Self {
+        Self::Journal(error.to_string())
+    }
+}
+
+/// Where the engine listens.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Addresses {
+    /// MQTT.
+    pub mqtt: SocketAddr,
+    /// The public API.
+    pub http: SocketAddr,
+    /// The operator's port.
+    pub admin: SocketAddr,
+}
+
+/// A running engine.
+pub struct Engine {
+    core: Core,
+    door: Door,
+    router: Router,
+    servers: Vec<JoinHandle<()>>,
+    stop_servers: watch::Sender<bool>,
+    failures: mpsc::UnboundedReceiver<String>,
+    addresses: Addresses,
+    addresses_file: PathBuf,
+}
+
+impl Engine {
+    /// Binds every listener, recovers the data directory and starts serving. Blocks for as long as recovery takes; called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// A part that did not start; [`Failure`] within where the exit code depends on it.
+    pub fn start(config: Config) -> anyhow::Result<Self> {
+        // Before recovery, which may take long: an address in use is told at once.
+        let mqtt_listener = bind("mqtt.listen", config.mqtt.listen)?;
+        let http_listener = bind("http.listen", config.http.listen)?;
+        let admin_listener = bind("admin.listen", config.admin.listen)?;
+        let addresses = Addresses {
+            mqtt: mqtt_listener.local_addr()?,
+            http: http_listener.local_addr()?,
+            admin: admin_listener.local_addr()?,
+        };
+        let core = Core::start(&config)?;
+        let (failed, failures) = mpsc::unbounded_channel();
+        core.journal.on_failure(Box::new(move |reason| drop(failed.send(reason.to_owned()))));
+
+        let clock = Clock::System;
+        let router = Router::start(router::Config::default()).context("cannot start the MQTT router")?;
+        let ingress = core.pipeline.ingress();
+        let door = Door::start(mqtt_listener, config.mqtt.clone(), clock.clone(), ingress, &router, &core.feed)
+            .context("cannot start the MQTT door")?;
+
+        let state = http::State {
+            clock,
+            geo: std::sync::Arc::clone(&core.geo),
+            ingress: ingress.clone(),
+            auth: config.auth.mode,
+            offline_after_ms: i64::from(config.geo.offline_after_s) * 1_000,
+        };
+        let operator = metrics::operator(&core, door.stats(), router.clone());
+        let (stop_servers, stopping) = watch::channel(false);
+        let mut servers = Vec::new();
+        for (listener, routes) in [
+            (http_listener, http::router(state, &config.http)),
+            (admin_listener, http::operator_router(operator, config.auth.mode, &config.http)),
+        ] {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let mut stopping = stopping.clone();
+            let stop = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
+            servers.push(tokio::spawn(http::serve(listener, routes, config.http.bounds(), stop)));
+        }
+
+        let addresses_file = config.data_dir.join(ADDRESSES_FILE);
+        write_addresses(&addresses_file, addresses).context("cannot write the addresses into `data_dir`")?;
+        tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, admin = %addresses.admin, "serving");
+        Ok(Self { core, door, router, servers, stop_servers, failures, addresses, addresses_file })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Serves until `stop` resolves, then takes nothing more, makes durable and acknowledges what was taken, and closes.
+    ///
+    /// # Errors
+    /// The journal failed, or a shard gave up: nothing was acknowledged since.
+    pub async fn serve_until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let failure = tokio::select! {
+            () = stop => None,
+            failure = self.failures.recv() => failure,
+            () = has_failed(&self.core) => Some("a shard gave up; the log says why".to_owned()),
+        };
+        let stopped = self.stop(failure.is_some()).await;
+        match failure {
+            Some(reason) => Err(Failure::Journal(reason).into()),
+            None => stopped,
+        }
+    }
+
+    async fn stop(self, has_failed: bool) -> anyhow::Result<()> {
+        let Self { core, door, router, servers, stop_servers, addresses_file, .. } = self;
+        // A file that is gone already says the same.
+        drop(fs::remove_file(addresses_file));
+        stop_servers.send_replace(true);
+        let door = tokio::task::spawn_blocking(move || door.stop());
+        for server in servers {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "an HTTP port panicked");
+            }
+        }
+        door.await?;
+        drop(router);
+        let stopped = tokio::task::spawn_blocking(move || core.stop()).await?;
+        // After a failure closing fails too, and the first reason is the one to tell.
+        if has_failed { Ok(()) } else { stopped }
+    }
+}
+
+/// Resolves once a shard gave up.
+async fn has_failed(core: &Core) {
+    let mut look = time::interval(SHARDS_LOOK);
+    while !core.pipeline.has_failed() {
+        look.tick().await;
+    }
+}
+
+fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.with_context(|| format!("cannot listen on {address}: give `{key}` another address"))
+}
+
+/// Writes the whole file or none of it.
+fn write_addresses(path: &Path, addresses: Addresses) -> io::Result<()> {
+    let unfinished = path.with_extension("json.new");
+    fs::write(&unfinished, serde_json::to_vec(&addresses)?)?;
+    fs::rename(unfinished, path)
+}

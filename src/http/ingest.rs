@@ -1,0 +1,142 @@
+//! `POST /v1/drivers/{id}/location`: a fix or an array of them, answered once what it stored is durable.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::post;
+use serde::Serialize;
+use serde::de::IgnoredAny;
+
+use super::answer::json;
+use super::error::Error;
+use super::extract::{self, BodyBounds, Driver};
+use crate::clock::Clock;
+use crate::fix::{Element, Reason, Verdict};
+use crate::pipeline::{Ingress, RouteError, Unavailable};
+use crate::wire::native;
+
+/// What the handler needs.
+#[derive(Clone, Debug)]
+pub(super) struct Ingest {
+    pub(super) clock: Clock,
+    pub(super) ingress: Ingress,
+    pub(super) body: BodyBounds,
+    /// Most fixes in a request: what a body holds is decoded whole before any of it is judged.
+    pub(super) fixes_max: usize,
+}
+
+pub(super) fn routes(ingest: Ingest) -> Router {
+    Router::new().route("/v1/drivers/{id}/location", post(post_location)).with_state(ingest)
+}
+
+async fn post_location(
+    State(ingest): State<Ingest>,
+    Driver(driver): Driver,
+    request: Request<Body>,
+) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let body = extract::body(&parts.headers, body, ingest.body).await?;
+    // From the registry, so that a name costs memory only once it sends something.
+    let driver =
+        ingest.ingress.route(driver.tenant().as_str(), driver.driver().as_str()).map_err(|error| match error {
+            RouteError::Id(error) => Error::parameter("id", error.to_string()),
+            RouteError::TooManyTenants => Error::Forbidden(error.to_string()),
+        })?;
+    let mut elements = Vec::new();
+    native::decode(&body, &mut elements);
+    if elements.len() > ingest.fixes_max {
+        return Err(Error::TooManyFixes { fixes_max: ingest.fixes_max });
+    }
+    let fault = fault_of(&body, &elements);
+    let verdicts = ingest.ingress.judge(driver, elements, ingest.clock.now()).await?;
+    // What cannot be read was received all the same, so it is counted before it is refused.
+    match fault {
+        Some(fault) => Err(Error::Body(fault)),
+        None => Ok(json(StatusCode::ACCEPTED, &Answer::of(&verdicts))),
+    }
+}
+
+/// What is wrong with a body that is no JSON; one that is, however odd, gets a verdict instead.
+fn fault_of(body: &[u8], elements: &[Element]) -> Option<String> {
+    let [Err(Reason::Malformed)] = elements else { return None };
+    match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str::<IgnoredAny>(text).err().map(|error| error.to_string()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+impl From<Unavailable> for Error {
+    fn from(_: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Answer {
+    /// Late ones too.
+    accepted: usize,
+    duplicate: usize,
+    rejected: usize,
+    verdicts: Vec<Shown>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+impl Answer {
+    fn of(verdicts: &[Verdict]) -> Self {
+        let mut answer = Self { verdicts: Vec::with_capacity(verdicts.len()), ..Self::default() };
+        for verdict in verdicts {
+            let (count, verdict, reason) = match verdict {
+                Verdict::Accepted => (&mut answer.accepted, "accepted", None),
+                Verdict::Late => (&mut answer.accepted, "late", None),
+                Verdict::Duplicate => (&mut answer.duplicate, "duplicate", None),
+                Verdict::Rejected(reason) => (&mut answer.rejected, "rejected", Some(reason.as_str())),
+            };
+            *count += 1;
+            answer.verdicts.push(Shown { verdict, reason });
+        }
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn verdicts_are_counted_and_listed() {
+        let verdicts = [Verdict::Accepted, Verdict::Late, Verdict::Duplicate, Verdict::Rejected(Reason::NullIsland)];
+        let wanted = json!({"accepted": 2, "duplicate": 1, "rejected": 1, "verdicts": [
+            {"verdict": "accepted"}, {"verdict": "late"}, {"verdict": "duplicate"},
+            {"verdict": "rejected", "reason": "null_island"},
+        ]});
+        assert_eq!(serde_json::to_value(Answer::of(&verdicts)).unwrap(), wanted);
+        let nothing = json!({"accepted": 0, "duplicate": 0, "rejected": 0, "verdicts": []});
+        assert_eq!(serde_json::to_value(Answer::of(&[])).unwrap(), nothing);
+    }
+
+    #[test]
+    fn only_what_is_no_json_is_a_fault_of_the_body() {
+        let fault = |body: &str| {
+            let mut elements = Vec::new();
+            native::decode(body.as_bytes(), &mut elements);
+            fault_of(body.as_bytes(), &elements)
+        };
+        let ill_formed = ["", "hello", "{\"latitude\":1", r#"[{"latitude":1,"longitude":2},{"lat"#, "{}{}", "NaN"];
+        for body in ill_formed {
+            assert!(fault(body).is_some(), "{body}");
+        }
+        for body in ["{}", "[]", "null", "42", "[1]", r#"{"latitude":"x","longitude":2}"#] {
+            assert_eq!(fault(body), None, "{body}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Why connections end, as MQTT says it and as the log does.
+
+use super::codec::Malformed;
+use super::router::CloseReason;
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Close {
+    /// The client said DISCONNECT; its will is dropped, or not (reason 0x04).
+    ByClient { publish_will: bool, session_expiry_s: Option<u32> },
+    /// The client hung up, or the network did.
+    Lost,
+    /// No CONNECT within `mqtt.connect_timeout_s`.
+    ConnectTimeout,
+    /// Nothing heard for 1.5 × keep-alive [MQTT-3.1.2-22].
+    KeepAliveTimeout,
+    /// The client does not read its acknowledgements.
+    WriteTimeout,
+    /// A packet that is none.
+    Malformed(Malformed),
+    /// A packet over `mqtt.packet_bytes_max`.
+    PacketTooLarge,
+    /// More unacknowledged publishes than were offered.
+    ReceiveMaximumExceeded,
+    /// `mqtt.connections_max` is reached.
+    TooManyConnections,
+    /// The door speaks 3.1.1 and 5.
+    UnsupportedVersion,
+    /// An empty client id that asks for a session to be kept [MQTT-3.1.3-8].
+    ClientIdRefused,
+    /// Enhanced authentication is not offered.
+    AuthMethodRefused,
+    /// A publish on an ingest topic whose names are no ids, from a client that cannot be told otherwise.
+    BadIngestTopic,
+    /// A publish for one tenant too many, from a client that cannot be told otherwise.
+    TooManyTenants,
+    /// Another connection came with the same client id [MQTT-3.1.4-3].
+    TakenOver,
+    /// The router ended it.
+    Router(CloseReason),
+    /// The engine stops.
+    Stopping,
+}
+
+impl Close {
+    /// The reason code for MQTT 5's DISCONNECT or CONNACK; `None` where nothing is to be said.
+    pub(super) fn reason_code(self) -> Option<u8> {
+        Some(match self {
+            Self::ByClient { .. } | Self::Lost | Self::ConnectTimeout | Self::WriteTimeout => return None,
+            Self::KeepAliveTimeout => 0x8D,
+            Self::Malformed(malformed) => malformed.reason,
+            Self::PacketTooLarge => 0x95,
+            Self::ReceiveMaximumExceeded | Self::Router(CloseReason::ReceiveMaximumExceeded) => 0x93,
+            Self::TooManyConnections
+            | Self::TooManyTenants
+            | Self::Router(CloseReason::Stalled | CloseReason::QuotaExceeded) => 0x97,
+            Self::UnsupportedVersion => 0x84,
+            Self::ClientIdRefused => 0x85,
+            Self::AuthMethodRefused => 0x8C,
+            Self::BadIngestTopic => 0x90,
+            Self::TakenOver | Self::Router(CloseReason::TakenOver) => 0x8E,
+            Self::Router(CloseReason::Unavailable) => 0x88,
+            Self::Stopping => 0x8B,
+        })
+    }
+
+    /// The reason in metrics and logs.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::ByClient { .. } => "disconnected",
+            Self::Lost => "lost",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::KeepAliveTimeout => "keep_alive_timeout",
+            Self::WriteTimeout => "write_timeout",
+            Self::Malformed(_) => "malformed_packet",
+            Self::PacketTooLarge => "packet_too_large",
+            Self::ReceiveMaximumExceeded => "receive_maximum_exceeded",
+            Self::TooManyConnections => "too_many_connections",
+            Self::UnsupportedVersion => "unsupported_version",
+            Self::ClientIdRefused => "client_id_refused",
+            Self::AuthMethodRefused => "auth_method_refused",
+            Self::BadIngestTopic => "bad_ingest_topic",
+            Self::TooManyTenants => "too_many_tenants",
+            Self::TakenOver => "taken_over",
+            Self::Router(reason) => match reason {
+                CloseReason::TakenOver => "taken_over",
+                CloseReason::Stalled => "subscriber_stalled",
+                CloseReason::QuotaExceeded => "sessions_full",
+                CloseReason::ReceiveMaximumExceeded => "receive_maximum_exceeded",
+                CloseReason::Unavailable => "router_unavailable",
+            },
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// Whether an operator wants to read of it.
+    pub(super) fn is_noteworthy(self) -> bool {
+        !matches!(self, Self::ByClient { .. } | Self::Lost | Self::Stopping | Self::TakenOver)
+    }
+
+    /// Whether the will is published.
+    pub(super) fn publishes_will(self) -> bool {
+        !matches!(self, Self::ByClient { publish_will: false, .. })
+    }
+}

@@ -1,0 +1,40 @@
+//! What can be set about the MQTT front door.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// The MQTT front door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port, for MQTT 3.1.1 and 5 alike.
+    pub listen: SocketAddr,
+    /// Threads that serve connections. 0: one per core.
+    pub workers: usize,
+    /// Most connections. One more is refused in its CONNACK.
+    pub connections_max: usize,
+    /// Seconds that a connection may take until its CONNECT is there.
+    pub connect_timeout_s: u32,
+    /// Largest packet in bytes, fixed header included. A larger one ends its connection.
+    pub packet_bytes_max: usize,
+    /// Publishes of one connection at QoS 1 and 2 that are not acknowledged yet: MQTT 5's receive maximum. A 3.1.1 client
+    /// that has more is not read until some are.
+    pub in_flight_max: u16,
+    /// Bytes that wait for one subscriber to read them, before the router holds back its messages.
+    pub subscriber_queue_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            workers: 0,
+            connections_max: 100_000,
+            connect_timeout_s: 10,
+            packet_bytes_max: 256 * 1024,
+            in_flight_max: 1_024,
+            subscriber_queue_bytes_max: 256 * 1024,
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! One connection: its socket, what was read of a packet that is not whole, what waits to be written, and what it owes.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use mio::net::TcpStream;
+
+use super::acks::{AckKind, AckRing};
+use super::codec::{ClientPacket, Version, Will};
+use super::mailbox::{ConnectionRef, Mailbox, Message};
+use super::router::{Deliver, Flow, FromRouter, Link};
+use super::worker::Tick;
+use crate::ids::DriverKey;
+
+/// Bytes that wait to be written beyond which a connection is not read: who does not take answers asks no more.
+const OUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing but a CONNECT is taken.
+    AwaitingConnect,
+    /// CONNECT came; the router has to say whether a session goes on before CONNACK can.
+    AwaitingLink,
+    /// CONNACK went.
+    Open,
+    /// Everything was said; what still comes is thrown away until the peer hangs up, because closing over unread bytes
+    /// would take our last words away from it.
+    Lingering,
+}
+
+/// The driver of the topic that a connection published on last. Most connections have one topic for life.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) topic: Box<[u8]>,
+    pub(super) driver: Arc<DriverKey>,
+}
+
+/// What CONNECT began.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) version: Version,
+    pub(super) client_id: Box<str>,
+    /// The client had none and is told this one.
+    pub(super) is_id_assigned: bool,
+    pub(super) clean_start: bool,
+    pub(super) session_expiry_s: u32,
+    pub(super) receive_maximum: u16,
+    pub(super) packet_bytes_max: Option<u32>,
+    /// A will on an ingest topic: the door's own to publish. Any other is the router's.
+    pub(super) ingest_will: Option<Will>,
+    pub(super) link: Option<Link>,
+    pub(super) outbound: Option<Arc<Outbound>>,
+    /// A packet that the router had no room for; until it has, the connection is not read.
+    pub(super) retry: Option<ClientPacket>,
+    /// Packet ids of QoS 2 publishes that the client has not released yet, sorted [MQTT-4.3.3-2].
+    pub(super) unreleased: Vec<u16>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    pub(super) me: ConnectionRef,
+    pub(super) phase: Phase,
+    /// When the phase began, for the phases that may not last.
+    pub(super) phase_since: Tick,
+    pub(super) heard_at: Tick,
+    /// 1.5 × keep-alive; 0 is off.
+    pub(super) silence_max: Tick,
+    pub(super) over_limit: bool,
+    pub(super) session: Option<Box<Session>>,
+    pub(super) route: Option<Route>,
+    pub(super) acks: AckRing,
+    /// Read and not taken yet: the beginning of a packet, or more when the connection is paused.
+    pub(super) carried: Vec<u8>,
+    /// To be written.
+    pub(super) out: Vec<u8>,
+    /// What of `out` counts against the subscriber's queue.
+    out_cost: usize,
+    /// Since when the socket takes no more.
+    pub(super) blocked_since: Option<Tick>,
+    /// Publishes taken since the brake went on.
+    pub(super) braked_publishes: u8,
+    pub(super) is_readable: bool,
+    pub(super) is_peer_closed: bool,
+    /// On the worker's list of those with something to write.
+    pub(super) is_dirty: bool,
+    /// On the worker's list of those not read for now.
+    pub(super) is_paused: bool,
+    /// On the worker's list of those that had more to read than one turn's share.
+    pub(super) is_unfinished: bool,
+}
+
+/// What came of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadOutcome {
+    /// This many bytes.
+    Some(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The peer hung up.
+    End,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, me: ConnectionRef, now: Tick, over_limit: bool) -> Self {
+        Self {
+            stream,
+            me,
+            phase: Phase::AwaitingConnect,
+            phase_since: now,
+            heard_at: now,
+            silence_max: 0,
+            over_limit,
+            session: None,
+            route: None,
+            acks: AckRing::default(),
+            carried: Vec::new(),
+            out: Vec::new(),
+            out_cost: 0,
+            blocked_since: None,
+            braked_publishes: 0,
+            is_readable: true,
+            is_peer_closed: false,
+            is_dirty: false,
+            is_paused: false,
+            is_unfinished: false,
+        }
+    }
+
+    /// The socket, to register it.
+    pub(super) fn stream_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// The protocol version, once CONNECT told it.
+    pub(super) fn version(&self) -> Option<Version> {
+        self.session.as_ref().map(|session| session.version)
+    }
+
+    /// Whether more waits to be written than the connection may have and still be read.
+    pub(super) fn is_out_full(&self) -> bool {
+        self.out.len() >= OUT_BYTES_MAX
+    }
+
+    /// Reads once into `buffer`, which is not empty.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => return ReadOutcome::End,
+                Ok(count) => {
+                    // Less than there was room for: the socket is empty, and the next bytes come with an event of their own
+                    // (epoll(7), on edge-triggered streams). A hang-up that already came has none.
+                    self.is_readable = count == buffer.len() || self.is_peer_closed;
+                    return ReadOutcome::Some(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_readable = false;
+                    return ReadOutcome::Nothing;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return ReadOutcome::End,
+            }
+        }
+    }
+
+    /// Moves the acknowledgements that may go to what is to be written.
+    pub(super) fn collect_acks(&mut self) {
+        let Some(version) = self.version() else { return };
+        while let Some((kind, packet_id, reason)) = self.acks.pop_ready() {
+            put_ack(&mut self.out, version, kind, packet_id, reason);
+        }
+    }
+
+    /// Takes a delivery's cost on until its bytes are written.
+    pub(super) fn add_out_cost(&mut self, cost: usize) {
+        self.out_cost += cost;
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub(super) fn write(&mut self, now: Tick, subscriber_queue_bytes_max: usize) -> io::Result<()> {
+        let mut written = 0;
+        while written < self.out.len() {
+            match self.stream.write(&self.out[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if written < self.out.len() {
+            self.out.drain(..written);
+            if written > 0 || self.blocked_since.is_none() {
+                self.blocked_since = Some(now);
+            }
+            return Ok(());
+        }
+        self.blocked_since = None;
+        if self.out.capacity() > OUT_BYTES_MAX {
+            self.out = Vec::new();
+        }
+        self.out.clear();
+        if self.out_cost > 0 {
+            let cost = std::mem::take(&mut self.out_cost);
+            if let Some(session) = &self.session
+                && let (Some(outbound), Some(link)) = (&session.outbound, &session.link)
+                && outbound.written(cost, subscriber_queue_bytes_max)
+            {
+                link.resume();
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will be written.
+    pub(super) fn shut_write(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+}
+
+/// Appends a PUBACK or PUBREC.
+fn put_ack(out: &mut Vec<u8>, version: Version, kind: AckKind, packet_id: u16, reason: u8) {
+    let first_byte = match kind {
+        AckKind::PubAck => 0x40,
+        AckKind::PubRec => 0x50,
+    };
+    let [high, low] = packet_id.to_be_bytes();
+    if reason == 0 || version == Version::V4 {
+        out.extend_from_slice(&[first_byte, 2, high, low]);
+    } else {
+        out.extend_from_slice(&[first_byte, 3, high, low, reason]);
+    }
+}
+
+/// Where the router leaves packets for a connection, from its own threads.
+pub(super) struct Outbound {
+    mailbox: Arc<Mailbox>,
+    connection: ConnectionRef,
+    queue_bytes_max: usize,
+    /// Bytes delivered and not written to the socket yet.
+    queued_bytes: AtomicUsize,
+    is_paused: AtomicBool,
+}
+
+impl std::fmt::Debug for Outbound {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Outbound")
+    }
+}
+
+/// What a delivery costs beside its payload and topic.
+const DELIVERY_OVERHEAD_BYTES: usize = 64;
+
+impl Outbound {
+    pub(super) fn new(mailbox: Arc<Mailbox>, connection: ConnectionRef, queue_bytes_max: usize) -> Self {
+        Self {
+            mailbox,
+            connection,
+            queue_bytes_max,
+            queued_bytes: AtomicUsize::new(0),
+            is_paused: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes written bytes off; true if the router held back and may go on.
+    fn written(&self, cost: usize, queue_bytes_max: usize) -> bool {
+        let left = self.queued_bytes.fetch_sub(cost, Ordering::AcqRel) - cost;
+        left <= queue_bytes_max / 2 && self.is_paused.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Deliver for Outbound {
+    fn deliver(&self, from_router: FromRouter) -> Flow {
+        let cost = match &from_router {
+            FromRouter::Packet(super::codec::ServerPacket::Publish(publish)) => {
+                publish.payload.len() + publish.topic.len() + DELIVERY_OVERHEAD_BYTES
+            }
+            _ => DELIVERY_OVERHEAD_BYTES,
+        };
+        let queued = self.queued_bytes.fetch_add(cost, Ordering::AcqRel) + cost;
+        let is_over = queued > self.queue_bytes_max;
+        if is_over {
+            // Before the message: whoever writes it sees the pause.
+            self.is_paused.store(true, Ordering::Release);
+        }
+        self.mailbox.send(Message::Routed { connection: self.connection, from_router, cost });
+        if is_over { Flow::Pause } else { Flow::Continue }
+    }
+}

@@ -1,0 +1,176 @@
+//! What a worker has for the shards: fixes gather in a batch for each shard while the shard is busy, and the
+//! acknowledgements they stand for wait beside.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::mailbox::{ConnectionRef, Mailbox, ShardReturn};
+use crate::fix::Element;
+use crate::ids::DriverKey;
+use crate::pipeline::{Batch, Claim, Ingress, Origin, Received};
+use crate::units::TimestampMs;
+
+/// Batches of a worker that may be on the way to one shard. While they are, the next one grows.
+pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 4;
+
+/// Elements after which a batch is full and another begins. A payload is never split.
+const BATCH_ELEMENTS_MAX: usize = 4_096;
+
+/// Elements that may wait for a shard before the brake: connections are then read within a small window only.
+const WAITING_ELEMENTS_MAX: usize = 32_768;
+
+/// Age after which a batch that still waits takes no more in, so that its receive time stays true.
+const BATCH_AGE_MS_MAX: i64 = 20;
+
+/// Empty loads kept for their memory.
+const SPARE_LOADS_MAX: usize = 8;
+
+/// Acknowledgements of one connection, numbered without a gap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AckRun {
+    pub(super) connection: ConnectionRef,
+    pub(super) first: u32,
+    pub(super) count: u32,
+}
+
+/// A batch with the acknowledgements that it releases.
+#[derive(Debug)]
+struct Load {
+    batch: Batch,
+    acks: Vec<AckRun>,
+    begun_at: TimestampMs,
+}
+
+/// The way to one shard.
+#[derive(Debug)]
+struct Lane {
+    origin: Arc<dyn Origin>,
+    /// The last one is still filling.
+    waiting: VecDeque<Load>,
+    waiting_elements: usize,
+    /// In the order in which the shard gives them back.
+    in_flight: VecDeque<Vec<AckRun>>,
+}
+
+/// All of a worker's lanes.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    ingress: Ingress,
+    claim: Claim,
+    lanes: Vec<Lane>,
+    is_full: bool,
+    spare: Vec<(Batch, Vec<AckRun>)>,
+}
+
+impl Outbox {
+    pub(super) fn new(ingress: Ingress, claim: Claim, mailbox: &Arc<Mailbox>) -> Self {
+        let lane = |shard| Lane {
+            origin: Arc::new(ShardReturn { mailbox: Arc::clone(mailbox), shard }),
+            waiting: VecDeque::new(),
+            waiting_elements: 0,
+            in_flight: VecDeque::new(),
+        };
+        let lanes = (0..ingress.shards()).map(lane).collect();
+        Self { ingress, claim, lanes, is_full: false, spare: Vec::new() }
+    }
+
+    /// Whether more waits for some shard than it should.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Whether everything that was added came back.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.waiting_elements == 0 && lane.in_flight.is_empty())
+    }
+
+    /// Adds what `decode` makes of a driver's payload, and the acknowledgement that waits for it. A payload of nothing adds
+    /// nothing: false, and its acknowledgement need not wait.
+    pub(super) fn add(
+        &mut self,
+        driver: &Arc<DriverKey>,
+        now: TimestampMs,
+        ack: Option<(ConnectionRef, u32)>,
+        decode: impl FnOnce(&mut Vec<Element>),
+    ) -> bool {
+        let lane = &mut self.lanes[self.ingress.shard_of(driver)];
+        let load = lane.filling(now, &mut self.spare);
+        let added = load.batch.add_payload(driver, decode);
+        if added == 0 {
+            return false;
+        }
+        if let Some((connection, number)) = ack {
+            match load.acks.last_mut() {
+                Some(run) if run.connection == connection && run.first.wrapping_add(run.count) == number => {
+                    run.count += 1
+                }
+                _ => load.acks.push(AckRun { connection, first: number, count: 1 }),
+            }
+        }
+        lane.waiting_elements += added;
+        self.is_full |= lane.waiting_elements >= WAITING_ELEMENTS_MAX;
+        true
+    }
+
+    /// Sends what may be sent.
+    pub(super) fn flush(&mut self) {
+        for (shard, lane) in self.lanes.iter_mut().enumerate() {
+            while lane.in_flight.len() < self.claim.batches_per_shard()
+                && let Some(load) = lane.waiting.pop_front_if(|load| !load.batch.elements.is_empty())
+            {
+                lane.waiting_elements -= load.batch.elements.len();
+                lane.in_flight.push_back(load.acks);
+                self.claim.submit(shard, load.batch);
+            }
+        }
+        self.is_full = self.lanes.iter().any(|lane| lane.waiting_elements >= WAITING_ELEMENTS_MAX);
+    }
+
+    /// Takes a batch back from its shard and tells the acknowledgements that it released through `release`. A batch that was
+    /// not judged releases none.
+    pub(super) fn returned(&mut self, shard: usize, mut batch: Batch, mut release: impl FnMut(AckRun)) {
+        let Some(mut acks) = self.lanes[shard].in_flight.pop_front() else {
+            debug_assert!(false, "a batch came back that was not sent");
+            return;
+        };
+        if batch.verdicts.len() == batch.elements.len() {
+            for run in &acks {
+                release(*run);
+            }
+        }
+        if self.spare.len() < SPARE_LOADS_MAX {
+            batch.clear();
+            acks.clear();
+            self.spare.push((batch, acks));
+        }
+    }
+}
+
+impl Lane {
+    /// The load that takes the next payload.
+    fn filling(&mut self, now: TimestampMs, spare: &mut Vec<(Batch, Vec<AckRun>)>) -> &mut Load {
+        let takes_more = |load: &Load| {
+            load.batch.elements.is_empty()
+                || (load.batch.elements.len() < BATCH_ELEMENTS_MAX
+                    && now.0.saturating_sub(load.begun_at.0) <= BATCH_AGE_MS_MAX)
+        };
+        if !self.waiting.back().is_some_and(takes_more) {
+            let received = Received::Live(now);
+            let (batch, acks) = match spare.pop() {
+                Some((mut batch, acks)) => {
+                    batch.origin = Arc::clone(&self.origin);
+                    (batch, acks)
+                }
+                None => (Batch::new(received, Arc::clone(&self.origin)), Vec::new()),
+            };
+            self.waiting.push_back(Load { batch, acks, begun_at: now });
+        }
+        let last = self.waiting.len() - 1;
+        let load = &mut self.waiting[last];
+        if load.batch.elements.is_empty() {
+            load.batch.received = Received::Live(now);
+            load.begun_at = now;
+        }
+        load
+    }
+}

@@ -1,0 +1,290 @@
+//! Who gets what, at which QoS.
+
+use super::*;
+
+#[test]
+fn a_delivery_has_the_lesser_qos() {
+    let router = start();
+    for version in [Version::V4, Version::V5] {
+        let publisher = client_with(&router, "p", |attach| attach.version = version);
+        for granted in 0..=2 {
+            let subscriber = client_with(&router, "s", |attach| attach.version = version);
+            subscriber.subscribe("a/+", granted);
+            for published in [2, 0, 1, 0, 2] {
+                publisher.publish(message("a/b", published, "x"));
+            }
+            for published in [2, 0, 1, 0, 2_u8] {
+                let delivery = subscriber.received();
+                assert_eq!((delivery.topic.as_str(), delivery.qos), ("a/b", published.min(granted)));
+                assert!(!delivery.retain && !delivery.dup);
+            }
+            subscriber.hears_nothing();
+        }
+    }
+}
+
+#[test]
+fn thousands_at_qos_1_arrive_in_order() {
+    let router = start();
+    let (publisher, subscriber) = (client(&router, "p"), client(&router, "s"));
+    subscriber.subscribe("#", 1);
+    for number in 0..3_000 {
+        publisher.publish(message("n", 1, &number.to_string()));
+        assert_eq!(subscriber.payload(), number.to_string());
+    }
+}
+
+#[test]
+fn acknowledgements_may_come_in_any_order() {
+    let router = start();
+    let (publisher, subscriber) = (client(&router, "p"), client(&router, "s"));
+    subscriber.subscribe("n", 1);
+    for round in 0..10 {
+        for number in 0..50 {
+            publisher.publish(message("n", number % 2, &format!("{round} {number}")));
+        }
+        let mut deliveries: Vec<_> = (0..50).map(|_| subscriber.delivery()).collect();
+        deliveries.reverse();
+        for delivery in deliveries.iter().filter(|delivery| delivery.qos == 1) {
+            subscriber.send(ClientPacket::PubAck { pkid: delivery.pkid });
+        }
+    }
+    subscriber.hears_nothing();
+}
+
+#[test]
+fn a_full_link_says_when_it_is_ready() {
+    let router = start();
+    let (publisher, subscriber) = (client(&router, "p"), client(&router, "s"));
+    subscriber.subscribe("last", 0);
+    let busy: usize = (0..20_000).map(|_| publisher.send(ClientPacket::Publish(message("n", 0, "x")))).sum();
+    // How often it was full is up to the machine; that it never stalls is not.
+    assert!(busy < 20_000);
+    publisher.send(ClientPacket::Publish(message("last", 0, "x")));
+    assert_eq!(subscriber.payload(), "x");
+}
+
+#[test]
+fn qos_2_is_passed_on_once() {
+    let router = start();
+    let (publisher, subscriber) = (client(&router, "p"), client(&router, "s"));
+    subscriber.subscribe("a", 2);
+    let publish = message("a", 2, "once");
+    publisher.send(ClientPacket::Publish(publish.clone()));
+    publisher.send(ClientPacket::Publish(Publish { dup: true, ..publish }));
+    for _ in 0..2 {
+        assert_eq!(publisher.packet(), ServerPacket::PubRec { pkid: 7, reason: 0 });
+    }
+    publisher.send(ClientPacket::PubRel { pkid: 7 });
+    assert_eq!(publisher.packet(), ServerPacket::PubComp { pkid: 7, reason: 0 });
+    publisher.send(ClientPacket::PubRel { pkid: 7 });
+    assert_eq!(publisher.packet(), ServerPacket::PubComp { pkid: 7, reason: 0x92 });
+    assert_eq!(subscriber.payload(), "once");
+    subscriber.hears_nothing();
+}
+
+#[test]
+fn retained_messages_come_at_once_and_go_with_an_empty_one() {
+    let router = start();
+    let publisher = client(&router, "p");
+    let retained = |topic: &str, payload: &str| Publish { retain: true, ..message(topic, 1, payload) };
+    for number in 0..300 {
+        publisher.publish(retained(&format!("r/{number}"), "x"));
+    }
+    publisher.publish(message("r/1", 1, ""));
+    publisher.publish(retained("r/2", ""));
+    let subscriber = client_with(&router, "s", |attach| attach.receive_maximum = 10);
+    subscriber.subscribe("r/#", 1);
+    for _ in 0..299 {
+        let delivery = subscriber.received();
+        assert!(delivery.retain && delivery.qos == 1 && delivery.topic != "r/2");
+    }
+    subscriber.hears_nothing();
+    publisher.publish(retained("r/1", "new"));
+    let live = subscriber.received();
+    assert!(!live.retain, "a live delivery [MQTT-3.3.1-9]");
+
+    // Again at every SUBSCRIBE, unless the options say otherwise.
+    subscriber.subscribe("r/1", 0);
+    assert_eq!(subscriber.payload(), "new");
+    let options = |retain_handling| Subscription { retain_handling, ..subscription("r/1", 0) };
+    subscriber.subscribe_with(None, options(RetainHandling::IfNew));
+    subscriber.hears_nothing();
+    subscriber.unsubscribe("r/1");
+    subscriber.subscribe_with(None, options(RetainHandling::IfNew));
+    assert_eq!(subscriber.payload(), "new");
+    subscriber.unsubscribe("r/1");
+    subscriber.subscribe_with(None, options(RetainHandling::Never));
+    subscriber.hears_nothing();
+}
+
+#[test]
+fn options_and_properties_of_mqtt_5() {
+    let router = start();
+    let (one, other) = (client(&router, "one"), client(&router, "other"));
+    let options = Subscription { no_local: true, retain_as_published: true, ..subscription("a/#", 1) };
+    one.subscribe_with(Some(12), options);
+    one.publish(message("a/b", 0, "mine"));
+    one.hears_nothing();
+    let properties = PublishProperties {
+        payload_is_text: Some(true),
+        message_expiry_s: Some(60),
+        response_topic: Some("answer/here".into()),
+        correlation_data: Some(Bytes::from_static(b"\0\xFF")),
+        user_properties: vec![("a".into(), "1".into()), ("a".into(), "2".into())],
+        content_type: Some("text/plain".into()),
+        ..PublishProperties::default()
+    };
+    let publish =
+        Publish { retain: true, properties: Some(Box::new(properties.clone())), ..message("a/b", 0, "theirs") };
+    other.publish(publish);
+    let delivery = one.received();
+    assert!(delivery.retain, "as published");
+    let expected = PublishProperties { subscription_identifiers: vec![12], ..properties };
+    assert_eq!(delivery.properties.as_deref(), Some(&expected));
+}
+
+#[test]
+fn a_message_that_expired_is_not_delivered() {
+    let router = start();
+    let publisher = client(&router, "p");
+    let expiring = |expiry_s| {
+        let properties = PublishProperties { message_expiry_s: Some(expiry_s), ..PublishProperties::default() };
+        Publish { retain: true, properties: Some(Box::new(properties)), ..message(&format!("e/{expiry_s}"), 1, "x") }
+    };
+    publisher.publish(expiring(1));
+    publisher.publish(expiring(100));
+    std::thread::sleep(Duration::from_millis(1_100));
+    let subscriber = client(&router, "s");
+    subscriber.subscribe("e/#", 0);
+    let delivery = subscriber.received();
+    assert_eq!(delivery.topic, "e/100");
+    assert!(delivery.properties.unwrap().message_expiry_s.unwrap() < 100, "what is left of it");
+    subscriber.hears_nothing();
+}
+
+#[test]
+fn unsubscribed_means_nothing_more() {
+    let router = start();
+    let (publisher, subscriber) = (client(&router, "p"), client(&router, "s"));
+    subscriber.subscribe("a", 1);
+    subscriber.subscribe("$share/g/a", 1);
+    assert_eq!(router.subscriptions(), 2);
+    assert_eq!(subscriber.unsubscribe("a"), [0]);
+    assert_eq!(subscriber.unsubscribe("a"), [0x11]);
+    publisher.publish(message("a", 1, "shared only"));
+    assert_eq!(subscriber.payload(), "shared only");
+    subscriber.hears_nothing();
+    assert_eq!(subscriber.unsubscribe("$share/g/a"), [0]);
+    assert_eq!(router.subscriptions(), 0);
+    publisher.publish(message("a", 1, "nobody"));
+    subscriber.hears_nothing();
+    subscriber.subscribe("$share/g/a", 0);
+    publisher.publish(message("a", 1, "again"));
+    assert_eq!(subscriber.payload(), "again");
+    subscriber.hears_nothing();
+}
+
+#[test]
+fn a_share_group_gets_each_message_once() {
+    let router = start();
+    let publisher = client(&router, "p");
+    let members = [client(&router, "a"), client(&router, "b"), client(&router, "c")];
+    for member in &members {
+        member.subscribe("$share/g/t/#", 1);
+    }
+    let stranger = client_with(&router, "d", in_tenant("acme"));
+    stranger.subscribe("$share/g/t/#", 1);
+    let other_filter = client(&router, "e");
+    other_filter.subscribe("$share/g/u", 1);
+    for number in 0..90 {
+        publisher.publish(message("t/x", 1, &number.to_string()));
+    }
+    let mut payloads = Vec::new();
+    while payloads.len() < 90 {
+        for member in &members {
+            while let Ok(FromRouter::Packet(ServerPacket::Publish(publish))) = member.inbox.recv_timeout(QUIET) {
+                member.send(ClientPacket::PubAck { pkid: publish.pkid });
+                payloads.push(String::from_utf8(publish.payload.to_vec()).unwrap().parse::<u32>().unwrap());
+            }
+        }
+    }
+    payloads.sort_unstable();
+    assert_eq!(payloads, (0..90).collect::<Vec<_>>());
+    stranger.hears_nothing();
+    other_filter.hears_nothing();
+}
+
+#[test]
+fn tenants_do_not_hear_each_other() {
+    let router = start();
+    let (acme, other) = (client_with(&router, "c", in_tenant("acme")), client_with(&router, "c", in_tenant("other")));
+    let open = client(&router, "c");
+    for listener in [&acme, &other, &open] {
+        listener.subscribe("#", 2);
+        listener.subscribe("+/+/#", 0);
+        listener.subscribe("$SYS/#", 0);
+    }
+    let will = Will {
+        topic: "will/x".into(),
+        payload: Bytes::from_static(b"gone"),
+        qos: 1,
+        retain: true,
+        delay_s: 0,
+        properties: None,
+    };
+    let lost = client_with(&router, "lost", |attach| {
+        in_tenant("acme")(attach);
+        attach.will = Some(will);
+    });
+    lost.publish(Publish { retain: true, ..message("t", 1, "secret") });
+    drop(lost);
+    assert_eq!(acme.payload(), "secret");
+    for _ in 0..2 {
+        assert_eq!(acme.payload(), "gone");
+    }
+    for stranger in [&other, &open] {
+        stranger.hears_nothing();
+        stranger.subscribe("#", 2);
+        stranger.hears_nothing();
+    }
+    assert!(router.has_subscribers(&Mount::Open));
+}
+
+#[test]
+fn dollar_topics_are_off_wildcards() {
+    let router = start();
+    let (wild, exact) = (client(&router, "w"), client(&router, "x"));
+    wild.subscribe("#", 0);
+    wild.subscribe("+/a", 0);
+    exact.subscribe("$thing/+", 0);
+    exact.publish(message("$thing/a", 0, "x"));
+    assert_eq!(exact.received().topic, "$thing/a");
+    wild.hears_nothing();
+}
+
+#[test]
+fn fixes_reach_subscribers_of_their_mount() {
+    let router = start();
+    let subscriber = client_with(&router, "s", in_tenant("acme"));
+    let acme = Mount::Tenant(TenantId::new("acme").unwrap());
+    assert!(!router.has_subscribers(&acme));
+    router.publish_fix(&acme, "tenant/acme/driver/d1/location", 1, Bytes::from_static(b"nobody"));
+    subscriber.subscribe("tenant/acme/driver/+/location", 1);
+    assert!(router.has_subscribers(&acme) && !router.has_subscribers(&Mount::Open));
+    for number in 0..1_000 {
+        router.publish_fix(&acme, "tenant/acme/driver/d1/location", 1, Bytes::from(number.to_string()));
+        router.publish_fix(&Mount::Open, "tenant/acme/driver/d1/location", 1, Bytes::from_static(b"open"));
+        if number % 50 == 49 {
+            for expected in number - 49..=number {
+                assert_eq!(subscriber.payload(), expected.to_string());
+            }
+        }
+    }
+    subscriber.hears_nothing();
+    assert_eq!(router.fixes_dropped(), 0);
+    drop(subscriber);
+    while router.has_subscribers(&acme) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,126 @@
+//! Bounds, subscribers that do not read, and a router that dies.
+
+use super::*;
+
+#[test]
+fn a_subscriber_that_does_not_read_is_cut_and_harms_nobody() {
+    let router = Router::start(Config { stalled_s_max: 1, filter_bytes_max: 64 << 10, ..Config::default() }).unwrap();
+    let (slow, quick) = (client(&router, "slow"), client(&router, "quick"));
+    slow.subscribe("a/#", 0);
+    quick.subscribe("a/#", 1);
+    slow.is_full.store(true, Ordering::SeqCst);
+    let publisher = client(&router, "p");
+    for number in 0..2_000 {
+        publisher.publish(message("a/b", 1, &number.to_string()));
+        assert_eq!(quick.payload(), number.to_string());
+    }
+    assert_eq!(slow.closed(), CloseReason::Stalled);
+    publisher.publish(message("a/b", 1, "on"));
+    assert_eq!(quick.payload(), "on");
+}
+
+#[test]
+fn a_paused_subscriber_goes_on_when_resumed() {
+    let router = start();
+    let (publisher, subscriber) = (client(&router, "p"), client(&router, "s"));
+    subscriber.subscribe("a", 0);
+    // The outbox has answered for the SUBACK.
+    subscriber.hears_nothing();
+    subscriber.is_full.store(true, Ordering::SeqCst);
+    for number in 0..1_000 {
+        publisher.publish(message("a", 1, &number.to_string()));
+    }
+    assert_eq!(subscriber.payload(), "0");
+    subscriber.hears_nothing();
+    subscriber.is_full.store(false, Ordering::SeqCst);
+    subscriber.link.resume();
+    for number in 1..1_000 {
+        assert_eq!(subscriber.payload(), number.to_string(), "{number}");
+    }
+}
+
+#[test]
+fn bounds_are_answered_with_quota_exceeded() {
+    let config = Config { sessions_max: 2, subscriptions_max: 2, filters_max: 3, retained_max: 1, ..Config::default() };
+    let router = Router::start(config).unwrap();
+    let (one, two) = (client(&router, "one"), client(&router, "two"));
+    let (attach, inbox, _) = attach("three");
+    let link = router.attach(attach).unwrap();
+    assert_eq!(inbox.recv_timeout(SOON), Ok(FromRouter::Closed(CloseReason::QuotaExceeded)));
+    drop(link);
+    one.subscribe("a", 0);
+    one.subscribe("b", 0);
+    assert_eq!(one.subscribe_with(None, subscription("c", 0)), [0x97], "subscriptions of a session");
+    assert_eq!(one.subscribe_with(None, subscription("a", 1)), [1], "not another one");
+    two.subscribe("c", 0);
+    assert_eq!(two.subscribe_with(None, subscription("d", 0)), [0x97], "different filters");
+    two.subscribe("a", 0);
+}
+
+#[test]
+fn a_packet_too_large_for_the_client_is_left_out() {
+    let router = start();
+    let publisher = client(&router, "p");
+    let subscriber = client_with(&router, "s", |attach| attach.packet_bytes_max = Some(20));
+    subscriber.subscribe("a", 1);
+    for payload in ["x".repeat(50).as_str(), "fits"] {
+        for _ in 0..150 {
+            publisher.publish(message("a", 1, payload));
+            if payload == "fits" {
+                assert_eq!(subscriber.payload(), "fits");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_router_that_died_closes_its_links_and_new_ones_work() {
+    let router = start();
+    for _ in 0..3 {
+        let publisher = client(&router, "p");
+        let subscriber = client_with(&router, "s", kept);
+        let away = client_with(&router, "away", kept);
+        away.subscribe("a", 1);
+        drop(away);
+        subscriber.subscribe("a", 1);
+        publisher.publish(Publish { retain: true, ..message("a", 1, "before") });
+        assert_eq!(subscriber.payload(), "before");
+        router.commands.blocking_send(Command::Kill).unwrap();
+        assert_eq!(subscriber.closed(), CloseReason::Unavailable);
+        drop(subscriber);
+        let again = client_with(&router, "s", kept);
+        assert!(!again.session_present);
+        again.subscribe("a", 1);
+        assert_eq!(again.payload(), "before", "retained messages outlive the router");
+        publisher.publish(message("a", 1, "after"));
+        assert_eq!(again.payload(), "after");
+        assert!(!client_with(&router, "away", kept).session_present, "its queue is gone");
+        again.link.close(WillFate::Discard, Some(0));
+        router.forget(&Mount::Open, "away").unwrap();
+    }
+}
+
+#[test]
+fn the_router_ends_with_its_last_handle() {
+    let router = start();
+    let subscriber = client(&router, "s");
+    subscriber.subscribe("a", 0);
+    drop(router);
+    subscriber.publish(message("a", 0, "a link keeps it"));
+    assert_eq!(subscriber.payload(), "a link keeps it");
+}
+
+#[test]
+fn a_thousand_linked_clients_are_served() {
+    let router = start();
+    let started = std::time::Instant::now();
+    let clients: Vec<_> = (0..1_000).map(|number| client(&router, &format!("c{number}"))).collect();
+    for client in &clients {
+        client.subscribe("all", 1);
+    }
+    clients[0].publish(message("all", 0, "x"));
+    for client in &clients {
+        assert_eq!(client.payload(), "x");
+    }
+    assert!(started.elapsed() < SOON * 3);
+}

@@ -1,0 +1,93 @@
+//! What the door counts for the operator.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::close::Close;
+
+/// Log lines about ended connections in one interval; further ones are only counted.
+const CLOSE_LINES_MAX: u32 = 10;
+
+/// The interval of [`CLOSE_LINES_MAX`].
+const CLOSE_LINES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Counters of the door, written by its workers.
+#[derive(Debug, Default)]
+pub struct Stats {
+    connections: AtomicUsize,
+    accepted: AtomicU64,
+    publishes: AtomicU64,
+    closed: Mutex<Closed>,
+}
+
+#[derive(Debug, Default)]
+struct Closed {
+    by_reason: BTreeMap<&'static str, u64>,
+    interval: Option<Instant>,
+    lines: u32,
+    suppressed: u64,
+}
+
+impl Stats {
+    /// Connections now.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections since the start.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Publishes on ingest topics since the start.
+    pub fn publishes(&self) -> u64 {
+        self.publishes.load(Ordering::Relaxed)
+    }
+
+    /// Connections that ended since the start, by reason.
+    pub fn closed(&self) -> Vec<(&'static str, u64)> {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.by_reason.iter().map(|(reason, count)| (*reason, *count)).collect()
+    }
+
+    /// Counts a connection in; true if there are more than `connections_max` now.
+    pub(super) fn connect(&self, connections_max: usize) -> bool {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed) >= connections_max
+    }
+
+    pub(super) fn count_publishes(&self, count: u64) {
+        self.publishes.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts a connection out, and writes a line about it if it is worth one and there were not too many.
+    pub(super) fn disconnect(&self, why: Close, client_id: &str) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        *closed.by_reason.entry(why.as_str()).or_default() += 1;
+        if !why.is_noteworthy() {
+            return;
+        }
+        if closed.interval.is_none_or(|begun| begun.elapsed() >= CLOSE_LINES_INTERVAL) {
+            if closed.suppressed > 0 {
+                tracing::warn!(count = closed.suppressed, "further connections ended, not logged one by one");
+            }
+            closed.interval = Some(Instant::now());
+            closed.lines = 0;
+            closed.suppressed = 0;
+        }
+        if closed.lines == CLOSE_LINES_MAX {
+            closed.suppressed += 1;
+            return;
+        }
+        closed.lines += 1;
+        match why {
+            Close::Malformed(malformed) => {
+                tracing::warn!(reason = why.as_str(), client_id, %malformed, "connection ended");
+            }
+            _ => tracing::warn!(reason = why.as_str(), client_id, "connection ended"),
+        }
+    }
+}

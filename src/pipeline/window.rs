@@ -1,0 +1,237 @@
+//! A driver's newest fixes in memory: the window that duplicates are found in, and the newest end of its track.
+
+use std::collections::VecDeque;
+
+use crate::fix::Fix;
+use crate::units::TimestampMs;
+
+/// The sequence of a fix that was judged and is not synced yet.
+const PENDING: u64 = u64::MAX;
+
+/// A fix in memory.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    fix: Fix,
+    /// The frame that made it durable, or [`PENDING`].
+    sequence: u64,
+}
+
+/// Where a fix stands against the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Later than all before: it is the driver's "now".
+    Newest,
+    /// Older than the newest, at a time that is still free.
+    Late,
+    /// A fix of this time is here.
+    Taken,
+    /// So old that memory cannot tell: only the store knows whether the time is free.
+    BelowFloor,
+}
+
+/// Fixes of one driver by time, without two of the same. Every fix later than the floor is here; at or below it, one may
+/// be here (until the store has it) or in the store.
+#[derive(Debug)]
+pub(super) struct Window {
+    kept: VecDeque<Kept>,
+    /// The latest time of all fixes that left. Nothing left yet: the beginning of time.
+    floor: TimestampMs,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { kept: VecDeque::new(), floor: TimestampMs(i64::MIN) }
+    }
+}
+
+impl Window {
+    /// The driver's newest fix, pending ones too.
+    pub(super) fn newest(&self) -> Option<&Fix> {
+        self.kept.back().map(|kept| &kept.fix)
+    }
+
+    /// How many fixes are in memory.
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Where a fix of this time would stand.
+    pub(super) fn place(&self, time: TimestampMs) -> Place {
+        match self.kept.back() {
+            Some(newest) if time <= newest.fix.time => {
+                if self.find(time).is_ok() {
+                    Place::Taken
+                } else if time <= self.floor {
+                    Place::BelowFloor
+                } else {
+                    Place::Late
+                }
+            }
+            _ => Place::Newest,
+        }
+    }
+
+    /// The first time from `time` on that no fix in memory has.
+    pub(super) fn next_free(&self, time: TimestampMs) -> TimestampMs {
+        let Ok(mut index) = self.find(time) else { return time };
+        let mut free = time;
+        while self.kept.get(index).is_some_and(|kept| kept.fix.time == free) {
+            free = free.saturating_add_ms(1);
+            index += 1;
+        }
+        free
+    }
+
+    /// Takes in a fix that was judged new, as pending.
+    pub(super) fn insert(&mut self, fix: Fix) {
+        match self.kept.back() {
+            Some(newest) if fix.time <= newest.fix.time => {
+                if let Err(index) = self.find(fix.time) {
+                    self.kept.insert(index, Kept { fix, sequence: PENDING });
+                }
+            }
+            _ => self.kept.push_back(Kept { fix, sequence: PENDING }),
+        }
+    }
+
+    /// The fix of this time became durable with this frame.
+    pub(super) fn mark_durable(&mut self, time: TimestampMs, sequence: u64) {
+        // Turns end in the order they began, so that the fix is near the end, mostly at it.
+        if let Ok(index) = self.find(time) {
+            self.kept[index].sequence = sequence;
+        }
+    }
+
+    /// Lets the oldest fixes go while more than `fixes_max` are here and the store has them (up to frame
+    /// `stored_sequence`).
+    pub(super) fn trim(&mut self, fixes_max: usize, stored_sequence: u64) {
+        while self.kept.len() > fixes_max {
+            match self.kept.front() {
+                Some(oldest) if oldest.sequence <= stored_sequence && oldest.sequence != PENDING => {
+                    self.floor = self.floor.max(oldest.fix.time);
+                    self.kept.pop_front();
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// The durable fixes in memory from `from` on and before `to`, oldest first.
+    pub(super) fn durable_between(&self, from: TimestampMs, to: TimestampMs) -> impl Iterator<Item = &Fix> {
+        let start = self.kept.partition_point(|kept| kept.fix.time < from);
+        self.kept
+            .range(start..)
+            .take_while(move |kept| kept.fix.time < to)
+            .filter(|kept| kept.sequence != PENDING)
+            .map(|kept| &kept.fix)
+    }
+
+    fn find(&self, time: TimestampMs) -> Result<usize, usize> {
+        match self.kept.back() {
+            Some(newest) if newest.fix.time == time => Ok(self.kept.len() - 1),
+            _ => self.kept.binary_search_by_key(&time, |kept| kept.fix.time),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fix::Report;
+    use crate::units::Position;
+
+    fn fix(time_ms: i64) -> Fix {
+        let time = TimestampMs(time_ms);
+        Fix::from_report(&Report::at(Some(time), 1.0, 2.0), Position::default(), time, time)
+    }
+
+    fn times(window: &Window) -> Vec<i64> {
+        window.durable_between(TimestampMs(i64::MIN), TimestampMs(i64::MAX)).map(|fix| fix.time.0).collect()
+    }
+
+    #[test]
+    fn pending_fixes_are_taken_but_not_shown() {
+        let mut window = Window::default();
+        window.insert(fix(10));
+        assert_eq!(window.place(TimestampMs(10)), Place::Taken);
+        assert_eq!(times(&window), [0i64; 0]);
+        window.mark_durable(TimestampMs(10), 1);
+        assert_eq!(times(&window), [10]);
+    }
+
+    #[test]
+    fn a_fix_leaves_only_once_the_store_has_it() {
+        let mut window = Window::default();
+        for time in 1..=4 {
+            window.insert(fix(time));
+            window.mark_durable(TimestampMs(time), time as u64);
+        }
+        window.trim(2, 1);
+        assert_eq!(times(&window), [2, 3, 4]);
+        window.trim(2, 9);
+        assert_eq!(times(&window), [3, 4]);
+        assert_eq!(window.place(TimestampMs(2)), Place::BelowFloor);
+        assert_eq!(window.place(TimestampMs(1)), Place::BelowFloor);
+    }
+
+    #[test]
+    fn a_pending_fix_never_leaves() {
+        let mut window = Window::default();
+        window.insert(fix(1));
+        window.insert(fix(2));
+        window.trim(0, PENDING);
+        assert_eq!(window.len(), 2);
+    }
+
+    #[test]
+    fn a_late_fix_below_the_floor_is_remembered_until_stored() {
+        let mut window = Window::default();
+        for time in [10, 20, 30] {
+            window.insert(fix(time));
+            window.mark_durable(TimestampMs(time), 1);
+        }
+        window.trim(1, 1);
+        assert_eq!(window.place(TimestampMs(5)), Place::BelowFloor);
+        window.insert(fix(5));
+        assert_eq!(window.place(TimestampMs(5)), Place::Taken);
+        assert_eq!(window.place(TimestampMs(25)), Place::Late);
+    }
+
+    #[test]
+    fn the_next_free_millisecond_is_after_a_run_of_taken_ones() {
+        let mut window = Window::default();
+        for time in [10, 11, 12, 14] {
+            window.insert(fix(time));
+        }
+        assert_eq!(window.next_free(TimestampMs(9)), TimestampMs(9));
+        assert_eq!(window.next_free(TimestampMs(10)), TimestampMs(13));
+        assert_eq!(window.next_free(TimestampMs(14)), TimestampMs(15));
+    }
+
+    proptest! {
+        /// With a store that holds what left, the window and the store together know every time exactly.
+        #[test]
+        fn the_window_and_the_store_tell_every_duplicate(times in prop::collection::vec(0i64..60, 1..200), max in 1usize..8) {
+            let mut window = Window::default();
+            let mut seen = BTreeSet::new();
+            for (sequence, time) in times.into_iter().enumerate() {
+                let known = match window.place(TimestampMs(time)) {
+                    Place::Newest | Place::Late => false,
+                    Place::Taken => true,
+                    Place::BelowFloor => seen.contains(&time),
+                };
+                prop_assert_eq!(known, seen.contains(&time));
+                if seen.insert(time) {
+                    window.insert(fix(time));
+                    window.mark_durable(TimestampMs(time), sequence as u64);
+                }
+                window.trim(max, sequence as u64);
+                prop_assert!(window.len() <= max);
+            }
+        }
+    }
+}

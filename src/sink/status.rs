@@ -1,0 +1,133 @@
+//! What is known of a sink while it runs, for metrics, `readyz` and whoever waits for it.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::journal::Watermark;
+use crate::units::TimestampMs;
+
+/// Whether a sink takes batches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkState {
+    /// It was not heard of yet.
+    Starting,
+    /// Its last call succeeded.
+    Healthy,
+    /// Its last call failed and is tried again.
+    Retrying {
+        /// Attempts that failed in a row.
+        failures: u32,
+        /// What the last one said.
+        error: String,
+    },
+    /// It takes nothing more until the next start, and says why.
+    Stopped {
+        /// What is wrong and what can be done.
+        error: String,
+    },
+    /// It was asked to stop, and did.
+    Ended,
+}
+
+/// One sink's counters and state. All reads are cheap and none blocks the sink.
+#[derive(Debug)]
+pub struct SinkStatus {
+    name: &'static str,
+    durable: Arc<Watermark>,
+    written: Arc<AtomicU64>,
+    synced: AtomicU64,
+    fixes: AtomicU64,
+    batches: AtomicU64,
+    failures: AtomicU64,
+    received_ms: AtomicI64,
+    state: Mutex<SinkState>,
+}
+
+impl SinkStatus {
+    pub(super) fn new(name: &'static str, durable: Arc<Watermark>) -> Self {
+        Self {
+            name,
+            durable,
+            written: Arc::default(),
+            synced: AtomicU64::new(0),
+            fixes: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            received_ms: AtomicI64::new(i64::MIN),
+            state: Mutex::new(SinkState::Starting),
+        }
+    }
+
+    /// The sink's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The highest journal sequence up to which readers of the sink see every fix.
+    pub fn written(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.written)
+    }
+
+    /// The highest journal sequence up to which the sink holds every fix even if its machine crashes: the journal may
+    /// drop segments up to here.
+    pub fn synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// Durable frames of the journal that the sink has not written.
+    pub fn lag_frames(&self) -> u64 {
+        self.durable.get().saturating_sub(self.written.load(Ordering::Acquire))
+    }
+
+    /// Receive time of the newest frame that the sink has written; `None` before the first since the start. While
+    /// [`Self::lag_frames`] is not 0, the sink lags by the time since then.
+    pub fn written_received_at(&self) -> Option<TimestampMs> {
+        let ms = self.received_ms.load(Ordering::Acquire);
+        (ms != i64::MIN).then_some(TimestampMs(ms))
+    }
+
+    /// Fixes written since the start. What was journalled since, and what recovery found behind the sink's position,
+    /// less this, is the lag in fixes.
+    pub fn fixes_written(&self) -> u64 {
+        self.fixes.load(Ordering::Relaxed)
+    }
+
+    /// Batches written since the start.
+    pub fn batches_written(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    /// Calls that failed since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Whether it takes batches.
+    pub fn state(&self) -> SinkState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_state(&self, state: SinkState) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    pub(super) fn resumed(&self, sequence: u64) {
+        self.written.store(sequence, Ordering::Release);
+    }
+
+    pub(super) fn wrote(&self, sequence: u64, fixes: usize, received_at: TimestampMs) {
+        self.fixes.fetch_add(fixes as u64, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.received_ms.store(received_at.0, Ordering::Release);
+        self.written.store(sequence, Ordering::Release);
+    }
+
+    pub(super) fn synced_to(&self, sequence: u64) {
+        self.synced.store(sequence, Ordering::Release);
+    }
+
+    pub(super) fn failed(&self, failures: u32, error: String) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.set_state(SinkState::Retrying { failures, error });
+    }
+}
