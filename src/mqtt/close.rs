@@ -50,7 +50,7 @@ impl Close {
             Self::KeepAliveTimeout => 0x8D,
             Self::Malformed(malformed) => malformed.reason,
             Self::PacketTooLarge => 0x95,
-            Self::ReceiveMaximumExceeded | Self::Router(CloseReason::ReceiveMaximumExceeded) => 0x93,
+            Self::ReceiveMaximumExceeded => 0x93,
             Self::TooManyConnections
             | Self::TooManyTenants
             | Self::Router(CloseReason::Stalled | CloseReason::QuotaExceeded) => 0x97,
@@ -86,7 +86,6 @@ impl Close {
                 CloseReason::TakenOver => "taken_over",
                 CloseReason::Stalled => "subscriber_stalled",
                 CloseReason::QuotaExceeded => "sessions_full",
-                CloseReason::ReceiveMaximumExceeded => "receive_maximum_exceeded",
                 CloseReason::Unavailable => "router_unavailable",
             },
             Self::Stopping => "stopping",
