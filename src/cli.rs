@@ -1,6 +1,6 @@
 //! The command line: what is asked, with which configuration, and the exit code that says how it went.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,15 +10,12 @@ use rhumb::config::{Config, Invalid, Origin, Sources};
 use rhumb::engine::{self, Engine};
 use rhumb::ids::{DriverId, TenantId};
 use rhumb::replay::{self, BrokerUrl, Plan, Speed};
+use rhumb::telemetry::{self, FILTER_VARIABLE};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing_subscriber::EnvFilter;
 
 /// The file that is read when none is named and it is there.
 const CONFIG_FILE: &str = "config.toml";
-
-/// The variable that says what is logged, as `tracing_subscriber` reads it: `info`, `rhumb::mqtt=debug,warn`.
-const LOG_VARIABLE: &str = "RHUMB_LOG";
 
 /// Rhumb: a GPS telemetry engine. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -181,21 +178,18 @@ fn sources(args: SourceArgs) -> Sources {
 }
 
 /// Logs to standard error, so that standard output is the command's own.
-fn start_log() -> Result<(), Invalid> {
-    let wanted =
-        std::env::var_os(LOG_VARIABLE).map_or_else(|| "info".into(), |value| value.to_string_lossy().into_owned());
-    let filter = EnvFilter::try_new(&wanted).map_err(|_| Invalid {
-        origin: Origin::Variable(LOG_VARIABLE.to_owned()),
-        key: None,
-        found: format!("\"{wanted}\""),
-        wants: "a log filter, such as info,rhumb::mqtt=debug".to_owned(),
-    })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-    Ok(())
+fn start_log() -> anyhow::Result<()> {
+    let wanted = std::env::var_os(FILTER_VARIABLE).map(|value| value.to_string_lossy().into_owned());
+    telemetry::log_to_stderr(wanted.as_deref()).map_err(|error| match error {
+        telemetry::Error::Filter(_) => Invalid {
+            origin: Origin::Variable(FILTER_VARIABLE.to_owned()),
+            key: None,
+            found: format!("\"{}\"", wanted.unwrap_or_default()),
+            wants: "a log filter, such as info,rhumb::mqtt=debug".to_owned(),
+        }
+        .into(),
+        installed @ telemetry::Error::Installed(_) => installed.into(),
+    })
 }
 
 /// Serves until told to stop, then drains.

@@ -67,13 +67,19 @@ pub fn run(plan: &Plan, progress: bool) -> anyhow::Result<Report> {
     }
     start(&threads)?;
     let line = ProgressLine::new(progress);
-    let tally = collect(threads.len(), &reports, |elapsed| {
+    let mut tally = collect(threads.len(), &reports, |elapsed| {
         watches.iter_mut().flatten().for_each(Watch::sample);
         line.show(elapsed, &threads);
     })?;
     line.end();
     let [process, generator] = watches.map(|watch| watch.and_then(|watch| end(watch, &tally)));
-    let subscriber_received = subscriber.map(Subscriber::finish).transpose()?;
+    let subscriber_received = subscriber.map(|subscriber| {
+        let (received, failure) = subscriber.finish();
+        if let Some(failure) = failure {
+            tally.error(&failure, 1);
+        }
+        received
+    });
     for thread in threads {
         // The second word on this channel is the permission to close.
         let _gone = thread.start.send(());

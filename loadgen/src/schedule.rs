@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::plan::{Load, Plan, Qos};
 
+/// What was due in an open loop may still leave so long after its end; the rest stays unsent.
+const OVERTIME: Duration = Duration::from_secs(1);
+
 /// One device's timetable. Times are nanoseconds since the run's start; publishes are counted from 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
@@ -33,7 +36,9 @@ impl Schedule {
         };
         // At QoS 0 the last of a known number is the closing one.
         let closing = u64::from(plan.qos == Qos::AtMostOnce && share != u64::MAX);
-        Self { spacing_ns, quota: share.saturating_sub(closing), ends_ns: plan.duration.map_or(u64::MAX, nanoseconds) }
+        let overtime = if spacing_ns.is_some() { OVERTIME } else { Duration::ZERO };
+        let ends_ns = plan.duration.map_or(u64::MAX, |duration| nanoseconds(duration.saturating_add(overtime)));
+        Self { spacing_ns, quota: share.saturating_sub(closing), ends_ns }
     }
 
     /// Whether publish `index` belongs to the run at all.

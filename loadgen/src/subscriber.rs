@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::packet::{self, Packet};
 use crate::plan::{Plan, Version};
@@ -63,20 +63,21 @@ impl Subscriber {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Waits until no more come, and counts them all.
-    pub fn finish(self) -> anyhow::Result<u64> {
+    /// Waits until no more come, and counts them all. The second is why its connection ended early.
+    pub fn finish(self) -> (u64, Option<String>) {
         let deadline = Instant::now() + TAIL_MAX;
         let mut before = u64::MAX;
-        while before != self.received() && Instant::now() < deadline {
+        while before != self.received() && Instant::now() < deadline && !self.thread.is_finished() {
             before = self.received();
             std::thread::sleep(QUIET);
         }
         self.stop.store(true, Ordering::Relaxed);
-        match self.thread.join() {
-            Ok(result) => result.context("the subscriber lost its connection")?,
-            Err(_) => bail!("the subscriber's thread panicked"),
-        }
-        Ok(self.received.load(Ordering::Relaxed))
+        let failure = match self.thread.join() {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("the subscriber lost its connection: {error}")),
+            Err(_) => Some("the subscriber's thread panicked".to_owned()),
+        };
+        (self.received.load(Ordering::Relaxed), failure)
     }
 }
 

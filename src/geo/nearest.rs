@@ -8,7 +8,7 @@ use super::cells::Cell;
 use super::distance::{Origin, ROUNDING, haversine_of_distance};
 use super::fleet::Fleet;
 use super::moves::{Remainder, Watch};
-use super::tree::Link;
+use super::tree::{LEAF_DRIVERS_MAX, Link};
 use crate::fix::Fix;
 use crate::ids::DriverKey;
 use crate::units::{Position, TimestampMs};
@@ -85,7 +85,7 @@ impl<'a> Best<'a> {
             match link {
                 Link::Nothing => {}
                 Link::Inner(inner) => self.wait_for(&mut waiting, cell, self.fleet.tree.quarters(inner)),
-                Link::Leaf(leaf) => self.fleet.tree.drivers(leaf, watch).for_each(|slot| self.offer(slot)),
+                Link::Leaf(leaf) => self.offer_leaf(leaf, watch),
             }
         }
     }
@@ -96,6 +96,22 @@ impl<'a> Best<'a> {
             let floor = self.origin.haversine_floor(&cell.bounds());
             if floor <= self.haversine_max {
                 waiting.push(Reverse(Waiting { floor, link, cell }));
+            }
+        }
+    }
+
+    /// Offers the drivers of a leaf. All their records are asked for before the first is judged, so that the waits for
+    /// memory overlap: they are most of what a search takes.
+    fn offer_leaf(&mut self, leaf: u32, watch: &mut Watch<'_>) {
+        let mut drivers = [(0, 0.0); LEAF_DRIVERS_MAX];
+        let mut count = 0;
+        for (driver, slot) in drivers.iter_mut().zip(self.fleet.tree.drivers(leaf, watch)) {
+            *driver = (slot, self.origin.haversine(self.fleet.records.at(slot).position()));
+            count += 1;
+        }
+        for (slot, haversine) in &drivers[..count] {
+            if *haversine <= self.haversine_max {
+                self.offer(*slot);
             }
         }
     }

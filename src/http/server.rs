@@ -59,6 +59,7 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
         }
     }
     drop(listener);
+    // An error says that no connection is there to hear it.
     stop.send_replace(true);
     let drain = async {
         while let Some(ended) = connections.join_next().await {

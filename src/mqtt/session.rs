@@ -294,7 +294,8 @@ impl Connection {
         };
         let needs_link = routed_will.is_some() || (has_kept_session && !session.clean_start);
         if has_kept_session && session.clean_start && !needs_link {
-            context.router.forget(&Mount::Open, &session.client_id);
+            let forgotten = context.router.forget(&Mount::Open, &session.client_id);
+            forgotten.map_err(|_| Close::Router(CloseReason::Unavailable))?;
         }
         self.session = Some(Box::new(session));
         self.phase = Phase::Open;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::fix::Fix;
@@ -12,8 +12,6 @@ use crate::ids::{DriverId, DriverKey, TenantId};
 use crate::journal::{self, Appender, Journal, JournalId, TurnEncoder};
 use crate::store::{self, Store};
 use crate::units::{Position, TimestampMs};
-use std::sync::Arc;
-use std::time::Duration;
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -55,21 +53,19 @@ impl Tail {
         Self { journal: Arc::new(journal), appender, encoder: TurnEncoder::new(), drivers }
     }
 
-    /// Ten drivers with one fix for each second, a frame a second, and returns the last durable sequence.
+    /// Journals a fix of each of ten drivers for each second, a frame a second. Returns the last sequence, durable.
     fn write(&mut self, seconds: std::ops::Range<i64>) -> u64 {
-        let before = self.journal.watermark().get();
-        let frames = seconds.end - seconds.start;
+        let mut end = self.journal.watermark().get();
         for second in seconds {
             self.encoder.begin(TimestampMs(second * 1_000));
             for driver in &self.drivers {
                 self.encoder.fix(driver, &fix_at(second * 1_000), false);
             }
             self.appender.append(self.encoder.finish()).unwrap();
-            // No more than the bound of turns in flight.
-            let due = before + (second.rem_euclid(frames) as u64 + 1).saturating_sub(32);
-            self.journal.watermark().wait_past(due.saturating_sub(1), WITHIN);
+            end += 1;
+            // So that no more turns are in flight than an appender may have.
+            self.journal.watermark().wait_past(end.saturating_sub(32), WITHIN);
         }
-        let end = before + frames as u64;
         assert!(self.journal.watermark().wait_past(end - 1, WITHIN) >= end);
         end
     }

@@ -159,6 +159,7 @@ impl Player {
             let ended = self.session(&client, &mut event_loop).await;
             *self.shared.open.borrow_mut() -= 1;
             let Err(reason) = ended else {
+                self.account();
                 let _counted = done.send(());
                 return close(&client, &mut event_loop, over).await;
             };

@@ -7,6 +7,8 @@ mod decode;
 mod encode;
 mod properties;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 

@@ -113,7 +113,7 @@ impl Hub {
             backend,
             generation: 0,
             publishes: 0,
-            retained: Retained::new(config.retained_max),
+            retained: Retained::new(config.retained_max, config.retained_bytes_max),
             sessions: HashMap::new(),
             session_last: SERVER,
             link_last: 0,
@@ -245,7 +245,7 @@ impl Hub {
     /// Publishes for a client: keeps or clears the retained message, and hands it to the router.
     pub(super) fn publish(&self, message: Message) -> Result<(), Gone> {
         if message.retain && !self.state.borrow_mut().retained.take(&message) {
-            tracing::warn!(retained_max = self.config.retained_max, "no room for another retained message");
+            tracing::warn!("no room for another retained message, delivered and not kept");
         }
         self.publish_all(std::iter::once(message))
     }

@@ -38,7 +38,7 @@ pub struct Link {
 impl Link {
     /// Hands over a SUBSCRIBE, UNSUBSCRIBE, PUBLISH (topic alias resolved), PUBACK, PUBREC, PUBREL or PUBCOMP; others are
     /// the door's own and ignored. Never blocks. `Err` is [`Busy`] with the packet: stop reading this client until
-    /// [`FromRouter::Ready`], then send it again. After [`FromRouter::Closed`] packets go nowhere.
+    /// [`FromRouter::Ready`], then send it again, and be ready for another `Busy`. After [`FromRouter::Closed`] packets go nowhere.
     pub fn send(&self, packet: ClientPacket) -> Result<(), Box<(Busy, ClientPacket)>> {
         let packet = match self.packets.try_send(packet) {
             Ok(()) | Err(TrySendError::Closed(_)) => return Ok(()),
@@ -97,9 +97,9 @@ impl LinkEnd {
         }
     }
 
-    /// Whether the door found the queue full and waits to be told.
+    /// Whether the door found the queue full and is to be told now: when half of it is free, not at every packet.
     pub(super) fn take_door_waiting(&self) -> bool {
-        self.signals.is_door_waiting.swap(false, Ordering::SeqCst)
+        self.packets.len() <= PACKETS_MAX / 2 && self.signals.is_door_waiting.swap(false, Ordering::SeqCst)
     }
 
     fn ending(&self) -> Ending {

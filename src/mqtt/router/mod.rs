@@ -58,6 +58,8 @@ pub struct Config {
     pub filters_max: usize,
     /// Most retained messages; further topics are not retained.
     pub retained_max: usize,
+    /// Most memory for them, bytes, counted as topics and payloads.
+    pub retained_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -70,6 +72,7 @@ impl Default for Config {
             filter_bytes_max: 1 << 20,
             filters_max: 4_096,
             retained_max: 65_536,
+            retained_bytes_max: 64 << 20,
         }
     }
 }
@@ -139,8 +142,6 @@ pub enum CloseReason {
     Stalled,
     /// No room for another session (0x97).
     QuotaExceeded,
-    /// The client broke the protocol towards the router, such as too many QoS 2 publishes never released (0x93).
-    ReceiveMaximumExceeded,
     /// The router failed and is being started anew, or is gone (0x88). Clients reconnect.
     Unavailable,
 }

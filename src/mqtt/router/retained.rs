@@ -7,33 +7,46 @@ use rumqttd::protocol::matches;
 
 use super::message::Message;
 
-/// Bounded by number; beyond it new topics are not retained, their messages are delivered all the same.
+/// Bounded by number and size; beyond it messages are not retained, and delivered all the same.
 #[derive(Debug)]
 pub(super) struct Retained {
     by_topic: BTreeMap<String, Message>,
+    bytes: usize,
     topics_max: usize,
+    bytes_max: usize,
 }
 
 impl Retained {
-    pub(super) fn new(topics_max: usize) -> Self {
-        Self { by_topic: BTreeMap::new(), topics_max }
+    pub(super) fn new(topics_max: usize, bytes_max: usize) -> Self {
+        Self { by_topic: BTreeMap::new(), bytes: 0, topics_max, bytes_max }
     }
 
-    /// Keeps a message with the retain flag, or forgets its topic's if it is empty [MQTT-3.3.1-5, MQTT-3.3.1-6]. Whether
-    /// there was room.
+    /// Keeps a message with the retain flag, or forgets its topic's if it is empty [MQTT-3.3.1-5, MQTT-3.3.1-6]. The one
+    /// before is gone in any case, as it is no longer the topic's last. Whether there was room.
     pub(super) fn take(&mut self, message: &Message) -> bool {
+        if let Some(before) = self.by_topic.remove(&message.topic) {
+            self.bytes -= size(&before);
+        }
         if message.payload.is_empty() {
-            self.by_topic.remove(&message.topic);
             return true;
         }
-        if self.by_topic.len() >= self.topics_max && !self.by_topic.contains_key(&message.topic) {
-            self.by_topic.retain(|_, kept| kept.expires_at.is_none_or(|at| at.left_s().is_some()));
-            if self.by_topic.len() >= self.topics_max {
+        if !self.has_room_for(message) {
+            self.by_topic.retain(|_, kept| {
+                let is_over = kept.expires_at.is_some_and(|at| at.left_s().is_none());
+                self.bytes -= if is_over { size(kept) } else { 0 };
+                !is_over
+            });
+            if !self.has_room_for(message) {
                 return false;
             }
         }
+        self.bytes += size(message);
         self.by_topic.insert(message.topic.clone(), message.clone());
         true
+    }
+
+    fn has_room_for(&self, message: &Message) -> bool {
+        self.by_topic.len() < self.topics_max && self.bytes + size(message) <= self.bytes_max
     }
 
     /// Those that a mounted filter matches, by topic. Looks only at topics that share what stands before the filter's first
@@ -52,6 +65,11 @@ impl Retained {
             })
             .map(|(_, message)| message)
     }
+}
+
+/// Bytes that a message is counted as: its texts, the topic also as the key.
+fn size(message: &Message) -> usize {
+    2 * message.topic.len() + message.payload.len()
 }
 
 #[cfg(test)]
@@ -78,7 +96,7 @@ mod tests {
 
     #[test]
     fn matching_looks_everywhere_it_must() {
-        let mut retained = Retained::new(10);
+        let mut retained = Retained::new(10, 1_000);
         for topic in ["o/a", "o/a/b", "o/ab", "o/b/b", "p/a"] {
             assert!(retained.take(&message(topic, "1")));
         }
@@ -90,12 +108,15 @@ mod tests {
 
     #[test]
     fn an_empty_message_clears_and_the_bound_holds() {
-        let mut retained = Retained::new(1);
+        let mut retained = Retained::new(1, 10);
         assert!(retained.take(&message("a", "1")));
         assert!(!retained.take(&message("b", "1")), "full");
         assert!(retained.take(&message("a", "2")), "a known topic is replaced");
         assert!(retained.take(&message("a", "")));
         assert_eq!(topics(&retained, "#"), [""; 0]);
         assert!(retained.take(&message("b", "1")));
+        assert!(!retained.take(&message("b", "123456789")), "too large");
+        assert!(retained.take(&message("b", "12345678")), "as large as may be, the one before is forgotten");
+        assert_eq!(retained.bytes, 10);
     }
 }

@@ -219,7 +219,9 @@ impl Session {
         let Arrival { outbox, will, session_expiry_s, .. } = *client.arrival;
         outbox.silence();
         let will = will.filter(|_| ending.will == WillFate::Publish);
-        self.detached(will, ending.session_expiry_s.unwrap_or(session_expiry_s))
+        // A DISCONNECT cannot begin what CONNECT did not ask for [MQTT-3.14.2-2].
+        let changed = ending.session_expiry_s.filter(|_| session_expiry_s > 0);
+        self.detached(will, changed.unwrap_or(session_expiry_s))
     }
 
     /// Without a client now: the will is published, or waits; the session is kept, or not.
