@@ -41,7 +41,7 @@ fn ingest_answers_with_a_verdict_for_each_element() {
     let location = rhumb.get("acme", path).json(200);
     assert_eq!(location["driver_id"], "d1");
     assert_eq!(location["timestamp"], "2023-11-14T22:13:25Z", "the late fix moved now");
-    assert_eq!((&location["latitude"], &location["longitude"]), (&json!(52.00005), &json!(21.0)));
+    assert_eq!((&location["latitude"], &location["longitude"]), (&json!(52.00005), &json!(21)));
     assert!(location["received_at"].is_string());
 
     let refused = rhumb.post("acme", path, r#"{"latitude":91,"longitude":0,"timestamp":1700000000}"#).json(202);
