@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use crate::support::rhumb;
+use crate::support::process::output_within;
+use crate::support::{PATIENCE, rhumb};
 
 /// A file, arguments, an environment, and how the message begins.
 type Case<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
@@ -15,7 +16,7 @@ struct Said {
 }
 
 fn said(command: &mut Command) -> Said {
-    let Output { status, stdout, stderr } = command.output().unwrap();
+    let Output { status, stdout, stderr } = output_within(command, PATIENCE);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }

@@ -6,11 +6,16 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
 
-use crate::support::rhumb;
+use crate::support::process::output_within;
+use crate::support::{PATIENCE, rhumb};
+
+/// What the largest recording may take, several at a time on a busy machine.
+const REPLAY_LIMIT: Duration = Duration::from_secs(300);
 
 /// Recordings that come with the source, and those of the folder beside the checkout where it exists.
 fn recordings(kind: &str) -> Vec<PathBuf> {
@@ -31,7 +36,8 @@ fn recordings(kind: &str) -> Vec<PathBuf> {
 }
 
 fn replay(dir: &Path, file: &Path, args: &[&str]) -> Value {
-    let said = rhumb::command(dir).args(["replay", "--json"]).args(args).arg(file).output().unwrap();
+    let mut command = rhumb::command(dir);
+    let said = output_within(command.args(["replay", "--json"]).args(args).arg(file), REPLAY_LIMIT);
     assert!(said.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&said.stderr));
     serde_json::from_slice(&said.stdout).unwrap()
 }
@@ -152,7 +158,7 @@ fn what_cannot_be_read_exits_65_with_file_and_reason() {
     fs::write(dir.path().join("broken.gpx"), "<gpx><trk><trkseg></trk>").unwrap();
     fs::write(dir.path().join("not.csv.gz"), "plain").unwrap();
     for name in ["header.csv", "broken.gpx", "not.csv.gz", "missing.csv"] {
-        let said = rhumb::command(dir.path()).args(["replay", name]).output().unwrap();
+        let said = output_within(rhumb::command(dir.path()).args(["replay", name]), PATIENCE);
         let stderr = String::from_utf8_lossy(&said.stderr);
         assert_eq!(said.status.code(), Some(65), "{name}: {stderr}");
         assert!(stderr.contains(name), "{name}: {stderr}");

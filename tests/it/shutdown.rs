@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::support::PATIENCE;
 use crate::support::mqtt::Version;
+use crate::support::process::output_within;
 use crate::support::publisher::Publisher;
 use crate::support::rhumb::{self, Rhumb};
 
-/// What the issue of a shutdown may take.
+/// What a shutdown may take.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
 #[test]
@@ -63,7 +65,8 @@ fn a_port_that_is_taken_is_told() {
     let rhumb = Rhumb::start(&[]);
     let dir = tempfile::tempdir().unwrap();
     let taken = format!("mqtt.listen={}", rhumb.mqtt());
-    let said = rhumb::command(dir.path()).args(["--set", &taken, "--set", "http.listen=127.0.0.1:0"]).output().unwrap();
+    let mut command = rhumb::command(dir.path());
+    let said = output_within(command.args(["--set", &taken, "--set", "http.listen=127.0.0.1:0"]), PATIENCE);
     let stderr = String::from_utf8_lossy(&said.stderr);
     assert!(!said.status.success() && stderr.contains(&rhumb.mqtt().to_string()), "{stderr}");
     assert!(fs::exists(rhumb.data_dir()).unwrap());

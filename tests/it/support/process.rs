@@ -3,7 +3,9 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -53,7 +55,7 @@ impl Process {
                 return status;
             }
             assert!(Instant::now() < deadline, "did not end\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -74,6 +76,27 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill9();
     }
+}
+
+/// Runs a program to its end and returns what it said; kills it when it takes longer.
+pub(crate) fn output_within(command: &mut Command, limit: Duration) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+    let (ended, watched) = sync_channel::<()>(1);
+    let watchdog = thread::spawn(move || {
+        let is_late = watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        if is_late {
+            // It may have ended this instant.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        is_late
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(ended);
+    let is_late = watchdog.join().unwrap();
+    assert!(!is_late, "{command:?} took longer than {limit:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
 }
 
 /// A port of this machine that was free a moment ago.

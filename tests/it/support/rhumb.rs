@@ -10,8 +10,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::http::{self, Response};
-use super::process::Process;
-use super::wait_for;
+use super::process::{Process, output_within};
+use super::{PATIENCE, wait_for};
 
 /// An engine in a temporary folder.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Rhumb {
     /// Runs another command of the binary on this data directory.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
         let data_dir = format!("data_dir={}", self.data_dir().display());
-        command(self.dir.path()).args(args).args(["--set", &data_dir]).output().unwrap()
+        output_within(command(self.dir.path()).args(args).args(["--set", &data_dir]), PATIENCE)
     }
 
     /// GET of the public API for a tenant.

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use super::PATIENCE;
 use super::mqtt::Version;
+use super::process::output_within;
 
 fn version_name(version: Version) -> &'static str {
     match version {
@@ -23,7 +24,7 @@ fn mosquitto(program: &str, address: SocketAddr, version: Version) -> Command {
 /// Publishes one message with `mosquitto_pub`, which leaves once it is acknowledged.
 pub(crate) fn mosquitto_pub(address: SocketAddr, version: Version, qos: u8, topic: &str, payload: &str) {
     let mut command = mosquitto("mosquitto_pub", address, version);
-    let said = command.args(["-q", &qos.to_string(), "-t", topic, "-m", payload]).output().unwrap();
+    let said = output_within(command.args(["-q", &qos.to_string(), "-t", topic, "-m", payload]), PATIENCE);
     assert!(said.status.success(), "mosquitto_pub: {}", String::from_utf8_lossy(&said.stderr));
 }
 
@@ -40,5 +41,5 @@ pub(crate) fn python(script: &str, args: &[&str]) -> Output {
     let interpreter = target.join("test-python/bin/python");
     assert!(interpreter.exists(), "{} is missing: .ci/test makes it", interpreter.display());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(script);
-    Command::new(interpreter).arg(script).args(args).output().unwrap()
+    output_within(Command::new(interpreter).arg(script).args(args), 4 * PATIENCE)
 }
