@@ -54,21 +54,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code, as in sysexits.h: 64 usage, 65 data, 69 service unavailable, 74 I/O.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::BadSpeed(_) | Self::BadUrl(_) | Self::NoDriver { .. } => 64,
-            Self::Unopened { .. } | Self::Unreadable { .. } => 65,
-            Self::Broker { .. } => 69,
-            Self::Stopped => 74,
-        }
-    }
-
-    /// Whether it is a recording's fault, and not that of where it goes.
-    pub(super) fn is_of_file(&self) -> bool {
-        matches!(self, Self::Unopened { .. } | Self::Unreadable { .. } | Self::NoDriver { .. })
-    }
-
     pub(super) fn unreadable(file: &Path, line: u64, reason: &impl ToString) -> Self {
         Self::Unreadable { file: file.to_owned(), line, reason: reason.to_string() }
     }
