@@ -100,7 +100,8 @@ fn nearest(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(name, count), |bencher| {
                 bencher.iter(|| {
                     let position = place(&mut numbers);
-                    let query = Nearest { position, limit: 10, radius_m: None, received_since: None };
+                    let query =
+                        Nearest { position, limit: 10, radius_m: None, received_since: None, received_before: None };
                     town.fleet.nearest(black_box(&query)).len()
                 });
             });

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, bounded};
 use rhumb::counts::Counts;
 use rhumb::fix::{Fix, Verdict};
 use rhumb::ids::{DriverId, DriverKey, TenantId};
@@ -75,8 +75,7 @@ fn open(dir: &Path) -> Journal {
 }
 
 fn appender(journal: &Journal) -> (Appender, Receiver<usize>) {
-    #[expect(clippy::disallowed_methods, reason = "bounded by TURNS_IN_FLIGHT_MAX of the bench")]
-    let (sender, durable) = unbounded();
+    let (sender, durable) = bounded(TURNS_IN_FLIGHT_MAX);
     (journal.appender(Box::new(move |sequences| sender.send(sequences.len()).unwrap())), durable)
 }
 

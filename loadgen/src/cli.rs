@@ -25,6 +25,9 @@ const PIPELINE_DEFAULT: usize = 20;
 ///
 /// Exits with 0 if every publish was acknowledged (at QoS 0: sent, and the closing one of each device acknowledged),
 /// with 1 if connections or acknowledgements were lost, with 2 if the options make no sense.
+///
+/// Fixes carry the time of now, each device's every one a millisecond of its own. Where a device may publish more than
+/// one a millisecond its clock starts so far in the past that it never runs ahead of now.
 #[derive(Debug, Parser)]
 #[command(name = "loadgen", version)]
 pub struct Cli {

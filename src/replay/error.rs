@@ -54,6 +54,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is a recording's fault, and not that of where it goes.
+    pub(super) fn is_of_file(&self) -> bool {
+        matches!(self, Self::Unopened { .. } | Self::Unreadable { .. } | Self::NoDriver { .. })
+    }
+
     pub(super) fn unreadable(file: &Path, line: u64, reason: &impl ToString) -> Self {
         Self::Unreadable { file: file.to_owned(), line, reason: reason.to_string() }
     }

@@ -17,7 +17,7 @@ mod progress;
 mod source;
 mod summary;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
@@ -51,19 +51,10 @@ pub struct Plan {
     pub shows_progress: bool,
 }
 
-/// Something with its receive time.
-#[derive(Clone, Copy, Debug)]
-pub struct Clocked<T> {
-    /// The receive time.
-    pub received_at: TimestampMs,
-    /// What was received.
-    pub inner: T,
-}
-
 /// Where rows go.
 pub trait Target {
-    /// Takes one row. Blocks while too many are on their way.
-    fn send(&mut self, row: Clocked<Row>) -> Result<(), Error>;
+    /// Takes one row, as received at that time. Blocks while too many are on their way.
+    fn send(&mut self, received_at: TimestampMs, row: Row) -> Result<(), Error>;
 
     /// The next row is some time off: sends on whatever was kept to make larger batches.
     fn flush(&mut self) -> Result<(), Error>;
@@ -73,15 +64,20 @@ pub trait Target {
 }
 
 /// Replays all files of a plan. Blocks until every row is durable, or acknowledged by the broker.
-pub fn run(plan: &Plan, target: &mut dyn Target) -> Result<Summary, Error> {
-    let mut replay = Replay::new(plan)?;
-    let result = plan.files.iter().try_for_each(|file| replay.file(file, target));
+///
+/// A file that cannot be read ends the replay, but not before the rows up to there are safe: the summary counts them. Of
+/// a replay that the target ended the summary has only what was read.
+pub fn run(plan: &Plan, target: &mut dyn Target) -> (Summary, Result<(), Error>) {
+    let mut replay = Replay::new(plan);
+    let mut result = plan.files.iter().try_for_each(|file| replay.file(file, target));
     replay.progress.finish();
-    result?;
     let mut summary = Summary { rows: replay.rows, ..Summary::default() };
-    target.finish(&mut summary)?;
+    if result.as_ref().err().is_none_or(Error::is_of_file) {
+        // A target that fails now is the graver fault: it leaves open what became of the rows.
+        result = target.finish(&mut summary).and(result);
+    }
     summary.seconds = replay.start.elapsed().as_secs_f64();
-    Ok(summary)
+    (summary, result)
 }
 
 struct Replay<'a> {
@@ -95,28 +91,25 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn new(plan: &'a Plan) -> Result<Self, Error> {
-        let mut bytes = 0;
-        for file in &plan.files {
-            let metadata = file.metadata().map_err(|reason| Error::Unopened { file: file.clone(), reason })?;
-            bytes += metadata.len();
-        }
-        Ok(Self {
+    fn new(plan: &'a Plan) -> Self {
+        // A file that is not there is found out when its turn comes.
+        let bytes = plan.files.iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
+        Self {
             plan,
             drivers: Drivers::new(plan.tenant.clone()),
             progress: Progress::new(bytes, plan.shows_progress),
             start: Instant::now(),
             rows: 0,
             bytes_done: 0,
-        })
+        }
     }
 
-    fn file(&mut self, file: &std::path::Path, target: &mut dyn Target) -> Result<(), Error> {
+    fn file(&mut self, file: &Path, target: &mut dyn Target) -> Result<(), Error> {
         let mut source = Source::open(file, self.plan.driver.as_deref(), &mut self.drivers)?;
         let mut pace = Pace::new(self.plan.speed);
         let is_paced = self.plan.speed != Speed::Max;
         let file_start = Instant::now();
-        let mut newest = TimestampMs(0);
+        let mut newest = None;
         while let Some(row) = source.next_row(&mut self.drivers)? {
             let time = row.element.ok().and_then(|report| report.time);
             if let Some(wait) = time.and_then(|time| pace.due(time)).map(|due| due.saturating_sub(file_start.elapsed()))
@@ -126,8 +119,8 @@ impl<'a> Replay<'a> {
                 #[expect(clippy::disallowed_methods, reason = "the pace of the recording is what is waited for")]
                 thread::sleep(wait);
             }
-            newest = time.map_or(newest, |time| time.max(newest));
-            target.send(Clocked { received_at: time.unwrap_or(newest), inner: row })?;
+            newest = newest.max(time);
+            target.send(time.or(newest).unwrap_or_default(), row)?;
             self.rows += 1;
             if Progress::is_due(self.rows, is_paced) {
                 self.progress.show(self.bytes_done + source.bytes_read(), self.rows, self.start.elapsed());

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rumqttc::{Client, Connection, Event, MqttOptions, Packet, QoS};
 
+use super::Target;
 use super::error::Error;
 use super::source::Row;
 use super::summary::{Delivery, Summary};
-use super::{Clocked, Target};
 use crate::counts::Counts;
 use crate::fix::{Element, Reason, Verdict};
+use crate::units::TimestampMs;
 use crate::wire::native;
 
 /// Publishes that the broker may leave unacknowledged.
@@ -171,8 +172,7 @@ fn broker_error(broker: &str, reason: &impl ToString, published: u64, acknowledg
 }
 
 impl Target for Mqtt {
-    fn send(&mut self, row: Clocked<Row>) -> Result<(), Error> {
-        let row = row.inner;
+    fn send(&mut self, _received_at: TimestampMs, row: Row) -> Result<(), Error> {
         let report = match publishable(row.element) {
             Ok(report) => report,
             Err(reason) => {
@@ -327,7 +327,8 @@ mod tests {
     fn every_row_is_published_and_acknowledged() {
         let (url, broker) = broker(usize::MAX);
         let mut mqtt = Mqtt::connect(&url).unwrap();
-        let summary = run(&plan("gpx/korita_zbevnica_missing_times.gpx"), &mut mqtt).unwrap();
+        let (summary, result) = run(&plan("gpx/korita_zbevnica_missing_times.gpx"), &mut mqtt);
+        result.unwrap();
         assert_eq!(summary.delivery, Some(Delivery { published: 513, acknowledged: 513 }));
         assert_eq!((summary.rows, summary.counts.rejected[Reason::NoTime as usize]), (871, 358));
         let published = broker.join().unwrap();
@@ -342,7 +343,8 @@ mod tests {
     #[test]
     fn more_rows_than_may_be_in_flight_go_through() {
         let (url, broker) = broker(usize::MAX);
-        let summary = run(&plan("gpsd_receivers.csv.gz"), &mut Mqtt::connect(&url).unwrap()).unwrap();
+        let (summary, result) = run(&plan("gpsd_receivers.csv.gz"), &mut Mqtt::connect(&url).unwrap());
+        result.unwrap();
         assert_eq!(summary.delivery, Some(Delivery { published: 5_463, acknowledged: 5_463 }));
         assert_eq!(broker.join().unwrap().len(), 5_463);
     }
@@ -350,7 +352,7 @@ mod tests {
     #[test]
     fn a_lost_connection_ends_the_replay_and_says_how_far_it_came() {
         let (url, broker) = broker(700);
-        let error = run(&plan("gpsd_receivers.csv.gz"), &mut Mqtt::connect(&url).unwrap()).unwrap_err();
+        let error = run(&plan("gpsd_receivers.csv.gz"), &mut Mqtt::connect(&url).unwrap()).1.unwrap_err();
         assert!(matches!(error, Error::Broker { acknowledged: ..=700, .. }), "{error}");
         broker.join().unwrap();
     }

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::Target;
 use super::error::Error;
 use super::source::Row;
 use super::summary::Summary;
-use super::{Clocked, Target};
 use crate::counts::Counts;
 use crate::fix::Element;
 use crate::ids::DriverKey;
@@ -73,11 +73,10 @@ impl<S: Submit> Offline<S> {
 }
 
 impl<S: Submit> Target for Offline<S> {
-    fn send(&mut self, row: Clocked<Row>) -> Result<(), Error> {
+    fn send(&mut self, received_at: TimestampMs, row: Row) -> Result<(), Error> {
         if self.sent - self.seen_back >= IN_FLIGHT_MAX {
             self.wait_until_back(self.sent - IN_FLIGHT_MAX / 2)?;
         }
-        let Clocked { received_at, inner: row } = row;
         self.inlet.submit(&row.driver, received_at, row.element, &self.origin)?;
         self.sent += 1;
         Ok(())

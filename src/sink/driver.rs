@@ -1,6 +1,7 @@
 //! Feeds one sink from the journal: tail, gather, write, sync, and try again when that fails.
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -66,7 +67,14 @@ pub fn start(sink: impl Sink, config: Config, journal: Arc<Journal>) -> io::Resu
         synced_at: None,
         sink,
     };
-    let thread = thread::Builder::new().name(format!("sink {}", status.name())).spawn(move || driver.run())?;
+    let seen = Arc::clone(&status);
+    let thread = thread::Builder::new().name(format!("sink {}", status.name())).spawn(move || {
+        // A sink that is gone has to show: while it writes nothing, others keep what it should have.
+        if panic::catch_unwind(AssertUnwindSafe(|| driver.run())).is_err() {
+            tracing::error!(sink = seen.name(), "sink panicked");
+            seen.set_state(SinkState::Stopped { error: "its thread panicked, see the log: restart".to_owned() });
+        }
+    })?;
     Ok(SinkHandle { status, asks, thread })
 }
 
@@ -96,9 +104,8 @@ impl SinkHandle {
         if self.asks.send(Instant::now() + within).is_err() {
             tracing::debug!(sink = self.status.name(), "sink had ended by itself");
         }
-        if self.thread.join().is_err() {
-            tracing::error!(sink = self.status.name(), "sink thread panicked");
-        }
+        // A panic was caught and told where it happened.
+        drop(self.thread.join());
         self.status.written().load(Ordering::Acquire)
     }
 }

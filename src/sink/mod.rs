@@ -68,7 +68,7 @@ pub enum Error {
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Fixes in a batch when it is written without waiting for more. A batch ends with a frame of the journal, so it may
-    /// be larger by one frame. Bounds the sink's memory, at some 150 bytes a fix.
+    /// be larger by one frame. Bounds the sink's memory, at some 150 bytes a fix and as much for each driver.
     pub batch_fixes_max: usize,
     /// Age of the oldest fix in a batch, in milliseconds, when it is written however small. Fixes that a driver sends
     /// within it become one write; until it is over they are held in memory (and answered from there).

@@ -85,7 +85,8 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
         assert!(begin.elapsed() < WITHIN, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
+        // A status is read, it does not notify.
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
@@ -200,6 +201,7 @@ enum Outcome {
     Works,
     Fails,
     Refuses,
+    Panics,
 }
 
 impl Fake {
@@ -207,6 +209,7 @@ impl Fake {
         match self.outcomes.pop() {
             None | Some(Outcome::Works) => Ok(()),
             Some(Outcome::Fails) => Err(Error::Retry("connection refused".into())),
+            Some(Outcome::Panics) => panic!("a fault of the sink, wanted by the test"),
             Some(Outcome::Refuses) => Err(Error::Stop("no such table".into())),
         }
     }
@@ -282,6 +285,17 @@ fn a_sink_that_refuses_stops_alone() {
     wait_for("stopped", || sink.status().state() == SinkState::Stopped { error: "no such table".to_owned() });
     tail.write(5..10);
     assert_eq!(sink.stop(WITHIN), 0);
+    tail.close();
+}
+
+#[test]
+fn a_sink_that_panics_shows_as_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let tail = Tail::open(dir.path());
+    let fake = Fake { outcomes: vec![Outcome::Panics], ..Fake::default() };
+    let sink = start(fake, QUICK, Arc::clone(&tail.journal)).unwrap();
+    wait_for("stopped", || matches!(sink.status().state(), SinkState::Stopped { error } if error.contains("panicked")));
+    sink.stop(WITHIN);
     tail.close();
 }
 

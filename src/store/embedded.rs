@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fjall::config::RestartIntervalPolicy;
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, UserValue};
@@ -95,8 +95,13 @@ impl Store {
     /// On return it is seen by every reader and outlives this process; it outlives the machine from the next
     /// [`Store::sync`] on. Callers wait for each other.
     pub fn apply(&self, batch: &[DriverFixes<'_>], upto: JournalPosition) -> Result<(), Error> {
-        // A panic in between left nothing but scratch space behind.
-        let mut writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.0.writer.lock().unwrap_or_else(|poisoned| {
+            // What it knew may be of a batch that was never committed.
+            let mut writer = poisoned.into_inner();
+            *writer = Writer::default();
+            self.0.writer.clear_poison();
+            writer
+        });
         writer.apply(&self.0.tables, batch, upto)
     }
 

@@ -235,12 +235,13 @@ fn known_key(text: &[u8]) -> Option<(Field, usize)> {
     let word = u64::from_le_bytes(*word);
     let len = index_of_quote(word);
     if len < 8 {
-        let field = match word & ((1 << (8 * len)) - 1) {
-            KEY_SPEED => Field::Speed,
-            KEY_HEADING | KEY_BEARING | KEY_COURSE => Field::Heading,
-            KEY_LAT => Field::Latitude,
-            KEY_LON | KEY_LNG => Field::Longitude,
-            KEY_BATTERY => Field::Battery,
+        // The length as well: a name that ends in NUL bytes is another name.
+        let field = match (len, word & ((1 << (8 * len)) - 1)) {
+            (5, KEY_SPEED) => Field::Speed,
+            (7, KEY_HEADING | KEY_BEARING) | (6, KEY_COURSE) => Field::Heading,
+            (3, KEY_LAT) => Field::Latitude,
+            (3, KEY_LON | KEY_LNG) => Field::Longitude,
+            (7, KEY_BATTERY) => Field::Battery,
             _ => return None,
         };
         return Some((field, len));

@@ -1,48 +1,22 @@
 //! One device's connection: what it sends when, what is in flight, and what becomes of it when the broker goes.
 
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
-use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Context;
+use super::flights::{Flight, Flights};
+use super::socket::{Loss, connect};
 use crate::device::Device;
 use crate::faults::{Item, Kind, garbage};
-use crate::packet::{self, Malformed, Packet, Publisher};
+use crate::packet::{self, Packet, Publisher};
 use crate::payload::Payload;
 use crate::plan::{Load, Plan, Qos};
 use crate::schedule::{Schedule, nanoseconds};
 use crate::worker::{KEEP_ALIVE_S, RECONNECT_TIMEOUT, reconnect_pause};
 
-/// A small send buffer, so that at QoS 0 the broker's pace reaches the generator and not megabytes of socket memory.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
 const REFUSED_FROM: u8 = 0x80;
-
-/// Why a connection ended before the run did.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Loss {
-    #[error("the broker closed the connection")]
-    Closed,
-    #[error("the broker refused the connection with code {0}")]
-    Refused(u8),
-    #[error("the broker disconnected with reason {0:#04x}")]
-    Disconnected(u8),
-    #[error("the broker did not let the device in in time")]
-    Timeout,
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error("{0}")]
-    Io(io::ErrorKind),
-}
-
-impl From<io::Error> for Loss {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error.kind())
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -58,17 +32,6 @@ pub(super) enum State {
     Resting { until_ns: u64 },
     /// Lost for good.
     Ended,
-}
-
-/// A publish whose packet id is in use.
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    item: Item,
-    qos: Qos,
-    /// When its latency starts to count; `None` where it is not measured.
-    begun_ns: Option<u64>,
-    /// PUBREC is there, PUBCOMP is not.
-    released: bool,
 }
 
 pub(super) struct Connection {
@@ -88,8 +51,7 @@ pub(super) struct Connection {
     out_at: usize,
     /// The beginning of a packet whose end has not come yet.
     rest: Vec<u8>,
-    flights: Vec<Option<Flight>>,
-    free_ids: VecDeque<u16>,
+    flights: Flights,
     /// Flights that plan and broker allow.
     in_flight_max: usize,
     wrote_ns: u64,
@@ -100,7 +62,6 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(device: Device, plan: &Plan) -> Self {
-        let window = usize::from(plan.window);
         Self {
             schedule: Schedule::new(plan, device.number),
             publisher: Publisher::new(&device.topic, plan.version),
@@ -115,9 +76,8 @@ impl Connection {
             out: Vec::new(),
             out_at: 0,
             rest: Vec::new(),
-            flights: vec![None; window],
-            free_ids: (1..=plan.window).collect(),
-            in_flight_max: window,
+            flights: Flights::new(plan.window),
+            in_flight_max: usize::from(plan.window),
             wrote_ns: 0,
             lost_at_ns: 0,
             attempt: 0,
@@ -227,7 +187,7 @@ impl Connection {
                 self.land(id, context);
             }
             Packet::Pubrec(id, reason) => {
-                let again = self.flight(id).is_some_and(|flight| std::mem::replace(&mut flight.released, true));
+                let again = self.flights.get(id).is_some_and(|flight| std::mem::replace(&mut flight.released, true));
                 if !again {
                     self.judge(id, reason, context);
                 }
@@ -243,7 +203,7 @@ impl Connection {
     /// Counts the broker's word on a publish.
     fn judge(&mut self, id: u16, reason: u8, context: &mut Context<'_>) {
         context.progressed_ns = context.now_ns;
-        let Some(flight) = self.flight(id).copied() else {
+        let Some(flight) = self.flights.get(id).copied() else {
             return context.tally.error(&"the broker acknowledged what was not sent", 1);
         };
         context.tally.ended_ns = context.now_ns;
@@ -262,14 +222,7 @@ impl Connection {
 
     fn land(&mut self, id: u16, context: &mut Context<'_>) {
         context.progressed_ns = context.now_ns;
-        let flight = usize::from(id).checked_sub(1).and_then(|index| self.flights.get_mut(index));
-        if flight.and_then(Option::take).is_some() {
-            self.free_ids.push_back(id);
-        }
-    }
-
-    fn flight(&mut self, id: u16) -> Option<&mut Flight> {
-        self.flights.get_mut(usize::from(id).checked_sub(1)?)?.as_mut()
+        self.flights.end(id);
     }
 
     fn let_in(&mut self, receive_maximum: u16, context: &mut Context<'_>) {
@@ -281,9 +234,7 @@ impl Connection {
             return;
         }
         context.tally.counts.reconnected += 1;
-        for (index, flight) in self.flights.iter().enumerate() {
-            let Some(flight) = flight else { continue };
-            let id = index as u16 + 1;
+        for (id, flight) in self.flights.iter() {
             if flight.released {
                 packet::put_pubrel(&mut self.out, id);
             } else {
@@ -305,7 +256,7 @@ impl Connection {
         });
         let all_sent = !self.schedule.holds(self.next_index, context.now_ns)
             && (context.plan.qos != Qos::AtMostOnce || self.closing_sent);
-        if self.state == State::Open && all_sent && self.in_flight() == 0 && self.out.is_empty() {
+        if self.state == State::Open && all_sent && self.flights.len() == 0 && self.out.is_empty() {
             self.finish(context);
         }
         more
@@ -343,7 +294,7 @@ impl Connection {
         if plan.qos == Qos::AtMostOnce {
             return plan.pipeline;
         }
-        let room = self.in_flight_max.saturating_sub(self.in_flight());
+        let room = self.in_flight_max.saturating_sub(self.flights.len());
         let wanted = plan.pipeline.min(self.in_flight_max);
         // In a closed loop a write waits until it is whole.
         if plan.load == Load::Closed && room < wanted { 0 } else { room.min(wanted) }
@@ -351,13 +302,14 @@ impl Connection {
 
     fn put_next(&mut self, qos: Qos, begun_ns: Option<u64>, context: &mut Context<'_>) {
         let item = self.device.next(context.clock.wall_ms(context.now_ns));
-        let id = if qos == Qos::AtMostOnce { 0 } else { self.free_ids.pop_front().unwrap_or(0) };
-        if id != 0 {
-            self.flights[usize::from(id) - 1] = Some(Flight { item, qos, begun_ns, released: false });
-        }
+        let id = if qos == Qos::AtMostOnce {
+            None
+        } else {
+            self.flights.begin(Flight { item, qos, begun_ns, released: false })
+        };
         let before = self.out.len();
         let payload = render(&mut self.payload, &item);
-        self.publisher.put(&mut self.out, qos, id, false, payload);
+        self.publisher.put(&mut self.out, qos, id.unwrap_or(0), false, payload);
         context.tally.counts.bytes += (self.out.len() - before) as u64;
         context.tally.sent(item.kind);
         context.progressed_ns = context.now_ns;
@@ -435,7 +387,7 @@ impl Connection {
 
     /// Adds up what the run leaves behind.
     pub(super) fn account(&self, context: &mut Context<'_>) {
-        context.tally.counts.unacked += self.flights.iter().flatten().filter(|flight| !flight.released).count() as u64;
+        context.tally.counts.unacked += self.flights.iter().filter(|(_, flight)| !flight.released).count() as u64;
         for intended_ns in self.schedule.missed(self.next_index, context.now_ns) {
             context.tally.counts.unsent += 1;
             context.tally.latency.record_ns(context.now_ns.saturating_sub(intended_ns));
@@ -453,11 +405,7 @@ impl Connection {
 
     /// Whether the broker owes something: an acknowledgement, or room in the socket.
     pub(super) fn waits(&self) -> bool {
-        self.state == State::Open && (self.in_flight() > 0 || !self.out.is_empty())
-    }
-
-    fn in_flight(&self) -> usize {
-        self.flights.len() - self.free_ids.len()
+        self.state == State::Open && (self.flights.len() > 0 || !self.out.is_empty())
     }
 }
 
@@ -466,22 +414,4 @@ fn render<'a>(payload: &'a mut Payload, item: &Item) -> &'a [u8] {
         Kind::Garbage(number) => garbage(number),
         Kind::Fresh | Kind::Duplicate | Kind::Overtaken => payload.render(&item.fix),
     }
-}
-
-fn connect(plan: &Plan, number: u32) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-    if plan.source_addresses > 1 && plan.address.is_ipv4() {
-        let last = 1 + (number % u32::from(plan.source_addresses)) as u8;
-        let source = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0);
-        socket.bind(&source.into())?;
-    }
-    // EINPROGRESS; the event loop tells how it went.
-    match socket.connect(&plan.address.into()) {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(TcpStream::from_std(socket.into()))
 }

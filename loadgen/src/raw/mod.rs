@@ -1,6 +1,8 @@
 //! Raw mode: all connections of a thread in one event loop, with an encoder of its own.
 
 mod connection;
+mod flights;
+mod socket;
 mod timer;
 
 use std::collections::VecDeque;
@@ -9,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token};
 
-use self::connection::{Connection, Loss, State};
+use self::connection::{Connection, State};
+use self::socket::Loss;
 use self::timer::Timer;
 use crate::acked_log::AckedLines;
 use crate::device::Device;

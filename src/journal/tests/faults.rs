@@ -210,9 +210,6 @@ impl Storage for Failing {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.directory.rename(from, to)
     }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.directory.remove(name)
-    }
     fn sync_names(&self) -> io::Result<()> {
         self.directory.sync_names()
     }

@@ -200,7 +200,8 @@ fn publish(version: Version, flags: u8, mut body: Reader<'_>) -> Result<ClientPa
     if topic.is_empty() && version == Version::V5 && properties.publish.topic_alias.is_none() {
         return Err(Malformed::protocol("a PUBLISH with neither topic nor alias", "MQTT-3.3.2.1"));
     }
-    if !is_topic(topic) && !(topic.is_empty() && version == Version::V5) {
+    let is_aliased = topic.is_empty() && version == Version::V5;
+    if !is_aliased && !is_topic(topic) {
         return Err(Malformed { what: "the topic is no topic name", clause: "MQTT-3.3.2-2", reason: 0x90 });
     }
     let payload = body.rest();

@@ -86,9 +86,9 @@ impl Deliveries {
         let at = self.in_flight.iter().position(|flying| {
             flying.publish.pkid == pkid
                 && match answer {
-                    Answer::PubAck => flying.publish.qos == 1,
-                    Answer::PubRecFailed => flying.publish.qos == 2 && flying.stage == Stage::Sent,
-                    Answer::PubComp => flying.publish.qos == 2 && flying.stage == Stage::Released,
+                    Answer::Acknowledged => flying.publish.qos == 1,
+                    Answer::Refused => flying.publish.qos == 2 && flying.stage == Stage::Sent,
+                    Answer::Completed => flying.publish.qos == 2 && flying.stage == Stage::Released,
                 }
         });
         let Some(done) = at.and_then(|at| self.in_flight.remove(at)) else { return false };
@@ -119,7 +119,8 @@ impl Deliveries {
 
     /// The next acknowledgement that the router may have.
     pub(super) fn router_ack(&mut self) -> Option<u16> {
-        let (pkid, _) = self.router_acks.pop_front_if(|(_, is_done)| *is_done)?;
+        let (pkid, _) = self.router_acks.front().copied().filter(|(_, is_done)| *is_done)?;
+        self.router_acks.pop_front();
         Some(pkid)
     }
 
@@ -146,9 +147,12 @@ impl Deliveries {
 /// What ends a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    PubAck,
-    PubRecFailed,
-    PubComp,
+    /// PUBACK.
+    Acknowledged,
+    /// PUBREC with a failure.
+    Refused,
+    /// PUBCOMP.
+    Completed,
 }
 
 #[cfg(test)]
@@ -176,13 +180,13 @@ mod tests {
         }
         let pkids: Vec<_> = std::iter::from_fn(|| send(&mut deliveries, 10)).collect();
         assert_eq!(pkids, [1, 2, 3]);
-        assert!(deliveries.complete(3, Answer::PubAck));
-        assert!(!deliveries.complete(2, Answer::PubComp), "not released yet");
+        assert!(deliveries.complete(3, Answer::Acknowledged));
+        assert!(!deliveries.complete(2, Answer::Completed), "not released yet");
         assert!(deliveries.release(2));
-        assert!(deliveries.complete(2, Answer::PubComp));
+        assert!(deliveries.complete(2, Answer::Completed));
         assert_eq!(deliveries.router_ack(), None);
-        assert!(deliveries.complete(1, Answer::PubAck));
-        assert!(!deliveries.complete(1, Answer::PubAck), "only once");
+        assert!(deliveries.complete(1, Answer::Acknowledged));
+        assert!(!deliveries.complete(1, Answer::Acknowledged), "only once");
         assert_eq!(std::iter::from_fn(|| deliveries.router_ack()).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
@@ -194,7 +198,7 @@ mod tests {
         outgoing(&mut deliveries, 0, true);
         assert_eq!(send(&mut deliveries, 1), Some(1));
         assert_eq!(send(&mut deliveries, 1), None);
-        assert!(deliveries.complete(1, Answer::PubAck));
+        assert!(deliveries.complete(1, Answer::Acknowledged));
         assert_eq!(send(&mut deliveries, 1), Some(PKID_MAX + 1));
         assert_eq!(send(&mut deliveries, 1), Some(0), "QoS 0 needs no room");
     }

@@ -250,7 +250,7 @@ impl Hub {
         self.publish_all(std::iter::once(message))
     }
 
-    fn publish_all(&self, messages: impl Iterator<Item = Message> + ExactSizeIterator) -> Result<(), Gone> {
+    fn publish_all(&self, messages: impl ExactSizeIterator<Item = Message>) -> Result<(), Gone> {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         state.publishes = state.publishes.saturating_add(messages.len() as u32);

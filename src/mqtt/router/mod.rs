@@ -17,6 +17,7 @@ mod hub;
 mod link;
 mod message;
 mod mount;
+mod outgoing;
 mod retained;
 mod rumqttd;
 mod session;

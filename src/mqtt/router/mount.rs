@@ -1,7 +1,9 @@
 //! Namespaces inside the router: every topic, filter and share group carries its tenant there.
 //!
-//! A mounted name is `{root}/{name}`, or `{root}$/{name}` if the name begins with `$`, so that a client's leading wildcard never
-//! matches those [MQTT-4.7.2-1]. Roots hold no wildcard, so no filter leaves its root.
+//! A mounted name is `{root}/-/{name}`, or `{root}$/-/{name}` if the name begins with `$`, so that a client's leading wildcard
+//! never matches those [MQTT-4.7.2-1]. Roots hold no wildcard, so no filter leaves its root. Shared filters have `+` for the
+//! level that is always `-`: they match the same, and the router, which mixes up two subscriptions of a client over one
+//! filter, takes them for others.
 
 use crate::ids::TenantId;
 
@@ -26,10 +28,14 @@ pub(super) struct MountedFilter {
 impl Mount {
     /// The name that a topic has inside.
     pub(super) fn topic(&self, topic: &str) -> String {
+        self.name("/-/", topic)
+    }
+
+    fn name(&self, level: &str, name: &str) -> String {
         let (root, tenant) = self.root();
-        let dollar = if topic.starts_with('$') { "$" } else { "" };
-        let mut mounted = String::with_capacity(root.len() + tenant.len() + topic.len() + 3);
-        for part in [root, dollar, tenant, "/", topic] {
+        let dollar = if name.starts_with('$') { "$" } else { "" };
+        let mut mounted = String::with_capacity(root.len() + tenant.len() + name.len() + 4);
+        for part in [root, dollar, tenant, level, name] {
             mounted.push_str(part);
         }
         mounted
@@ -42,7 +48,7 @@ impl Mount {
             let plain = self.topic(filter);
             return MountedFilter { path: plain.clone(), plain };
         };
-        let plain = self.topic(rest);
+        let plain = self.name("/+/", rest);
         let path = format!("$share/{}\u{1}0{}/{plain}", escape(&plain), escape(group));
         MountedFilter { plain, path }
     }
@@ -52,7 +58,7 @@ impl Mount {
         let (root, tenant) = self.root();
         let rest = mounted.strip_prefix(root)?;
         let (rest, is_dollar) = rest.strip_prefix('$').map_or((rest, false), |rest| (rest, true));
-        let topic = rest.strip_prefix(tenant)?.strip_prefix('/')?;
+        let topic = rest.strip_prefix(tenant)?.strip_prefix("/-/")?;
         (topic.starts_with('$') == is_dollar).then_some(topic)
     }
 
@@ -124,7 +130,13 @@ mod tests {
         ];
         let groups: std::collections::HashSet<_> = paths.iter().map(|path| path.split('/').nth(1).unwrap()).collect();
         assert_eq!(groups.len(), paths.len());
-        assert_eq!(tenant("a").filter("$share/g/$SYS/#").plain, tenant("a").filter("$SYS/#").plain);
+        let system = tenant("a").filter("$share/g/$SYS/#").plain;
+        assert!(matches(&tenant("a").topic("$SYS/x"), &system) && !matches(&tenant("a").topic("x/SYS/x"), &system));
+        let shared = tenant("a").filter("$share/g/#").plain;
+        assert!(matches(&tenant("a").topic("x"), &shared) && shared != tenant("a").filter("#").plain);
+        for stranger in [tenant("b").topic("x"), Mount::Open.topic("a/x"), tenant("a").topic("$SYS/x")] {
+            assert!(!matches(&stranger, &shared), "{stranger}");
+        }
     }
 
     proptest! {
@@ -132,10 +144,11 @@ mod tests {
         fn no_filter_matches_another_mounts_topic(filter in "[a-c+#/$:]{1,8}", topic in "[a-c/$:]{1,8}", tenant_of_topic in "[a-c]{1,3}") {
             let own = tenant("b");
             let other = tenant(&tenant_of_topic);
-            let mounted = own.filter(&filter).plain;
-            for other in [other, Mount::Open] {
+            for mounted in [own.filter(&filter).plain, own.filter(&format!("$share/g/{filter}")).plain] {
+            for other in [other.clone(), Mount::Open] {
                 let topic = other.topic(&topic);
                 prop_assert!(other == own || (!matches(&topic, &mounted) && own.unmount(&topic).is_none()));
+            }
             }
         }
     }

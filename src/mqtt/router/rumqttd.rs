@@ -34,9 +34,12 @@ const SEGMENTS: usize = 8;
 /// Matches every mounted topic; a publish that no filter matches would make rumqttd hang up on the publisher.
 const CATCH_ALL: &str = "#";
 
+/// Links a client under an id. The sender that it holds has a type that rumqttd does not name.
+type Connect = dyn Fn(&str) -> Result<(LinkTx, LinkRx), Gone>;
+
 /// A running router. Its thread outlives it (rumqttd has no way to stop one), idle.
 pub(super) struct Backend {
-    connect: Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), Gone>>,
+    connect: Box<Connect>,
 }
 
 impl Backend {

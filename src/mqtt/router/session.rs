@@ -8,23 +8,23 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::delivery::{Answer, Deliveries, Outgoing};
+use super::delivery::{Answer, Deliveries};
 use super::hub::{ClientName, Hub, SessionLink};
 use super::link::{Ending, FromDoor, LinkEnd, Outbox};
 use super::message::{ExpiryMs, Message, PublisherId};
 use super::rumqttd::{Delivery, Gone};
 use super::subscriptions::Subscriptions;
 use super::{Attach, CloseReason, Flow, FromRouter, WillFate};
-use crate::mqtt::codec::{ClientPacket, Publish, PublishProperties, ServerPacket, Version, Will, encode};
+use crate::mqtt::codec::{ClientPacket, Publish, ServerPacket, Version, Will};
 
 /// A client that attaches.
 pub(super) struct Arrival {
-    version: Version,
+    pub(super) version: Version,
     clean_start: bool,
     session_expiry_s: u32,
     will: Option<Will>,
-    receive_maximum: u16,
-    packet_bytes_max: Option<u32>,
+    pub(super) receive_maximum: u16,
+    pub(super) packet_bytes_max: Option<u32>,
     pub(super) outbox: Outbox,
     link_end: LinkEnd,
 }
@@ -53,17 +53,17 @@ pub(super) enum Control {
 }
 
 /// The connected client.
-struct Client {
-    arrival: Box<Arrival>,
+pub(super) struct Client {
+    pub(super) arrival: Box<Arrival>,
     /// Set while its outbox is full.
-    paused_since: Option<Instant>,
+    pub(super) paused_since: Option<Instant>,
 }
 
 pub(super) struct Session {
     pub(super) hub: Rc<Hub>,
     pub(super) name: ClientName,
-    id: PublisherId,
-    client: Option<Client>,
+    pub(super) id: PublisherId,
+    pub(super) client: Option<Client>,
     pub(super) link: Option<SessionLink>,
     pub(super) subscriptions: Subscriptions,
     pub(super) deliveries: Deliveries,
@@ -76,7 +76,7 @@ pub(super) struct Session {
 
 /// Whether a session goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
+pub(super) enum Life {
     GoesOn,
     Ends,
 }
@@ -257,7 +257,7 @@ impl Session {
     }
 
     /// The link broke: deliveries are lost, and the client has to begin anew to know.
-    fn lost(&mut self) -> Life {
+    pub(super) fn lost(&mut self) -> Life {
         self.hub.look_after();
         self.leave(CloseReason::Unavailable);
         Life::Ends
@@ -319,17 +319,17 @@ impl Session {
                 self.answer(ServerPacket::PubComp { pkid, reason });
             }
             ClientPacket::PubAck { pkid } => {
-                self.deliveries.complete(pkid, Answer::PubAck);
+                self.deliveries.complete(pkid, Answer::Acknowledged);
             }
             ClientPacket::PubRec { pkid, reason } if reason >= FAILURE => {
-                self.deliveries.complete(pkid, Answer::PubRecFailed);
+                self.deliveries.complete(pkid, Answer::Refused);
             }
             ClientPacket::PubRec { pkid, .. } => {
                 let reason = if self.deliveries.release(pkid) { 0 } else { PACKET_ID_NOT_FOUND };
                 self.answer(ServerPacket::PubRel { pkid, reason });
             }
             ClientPacket::PubComp { pkid } => {
-                self.deliveries.complete(pkid, Answer::PubComp);
+                self.deliveries.complete(pkid, Answer::Completed);
             }
             ClientPacket::Subscribe { pkid, identifier, subscriptions } => {
                 self.subscribe(pkid, identifier, subscriptions)?;
@@ -358,90 +358,6 @@ impl Session {
         Ok(())
     }
 
-    fn delivered(&mut self, delivery: Delivery) -> Life {
-        let router_pkid = delivery.wants_ack.then(|| self.deliveries.router_pkid());
-        match self.outgoing(delivery, router_pkid) {
-            Some(outgoing) => self.deliveries.queue(outgoing),
-            None => {
-                if let Some(pkid) = router_pkid {
-                    self.deliveries.settle(pkid);
-                }
-            }
-        }
-        self.flush_and_acknowledge()
-    }
-
-    /// The publish that a delivery becomes for this client, if it becomes one.
-    fn outgoing(&self, delivery: Delivery, router_pkid: Option<u16>) -> Option<Outgoing> {
-        let message = delivery.message?;
-        let subscription = self.subscriptions.by_number(delivery.subscription?)?;
-        if subscription.options.no_local && message.publisher == self.id {
-            return None;
-        }
-        let retain = message.retain && subscription.options.retain_as_published;
-        self.publish_for(&message, subscription.options.qos, retain, subscription.identifier, router_pkid)
-    }
-
-    /// A message as a publish for this client, at the lesser QoS.
-    pub(super) fn publish_for(
-        &self,
-        message: &Message,
-        qos_max: u8,
-        retain: bool,
-        identifier: Option<u32>,
-        router_pkid: Option<u16>,
-    ) -> Option<Outgoing> {
-        let mut properties = message.properties.clone();
-        if let Some(identifier) = identifier {
-            let properties = properties.get_or_insert_with(|| Box::new(PublishProperties::default()));
-            properties.subscription_identifiers = vec![identifier];
-        }
-        let publish = Publish {
-            dup: false,
-            qos: message.qos.min(qos_max),
-            retain,
-            topic: self.name.mount.unmount(&message.topic)?.to_owned(),
-            pkid: 0,
-            payload: message.payload.clone(),
-            properties,
-        };
-        Some(Outgoing { publish, expires_at: message.expires_at, router_pkid })
-    }
-
-    fn flush_and_acknowledge(&mut self) -> Life {
-        self.flush();
-        if self.acknowledge().is_err() { self.lost() } else { Life::GoesOn }
-    }
-
-    /// Sends what may be sent.
-    fn flush(&mut self) {
-        while let Some(Client { arrival, paused_since: None }) = &self.client {
-            let (version, packet_bytes_max) = (arrival.version, arrival.packet_bytes_max);
-            let Some(Outgoing { mut publish, expires_at, router_pkid }) = self.deliveries.next(arrival.receive_maximum)
-            else {
-                return;
-            };
-            let is_sendable = set_expiry(&mut publish, expires_at) && fits(version, packet_bytes_max, &mut publish);
-            if is_sendable && publish.qos > 0 {
-                publish = self.deliveries.keep(publish, router_pkid);
-            } else if let Some(pkid) = router_pkid {
-                self.deliveries.settle(pkid);
-            }
-            if is_sendable {
-                self.answer(ServerPacket::Publish(publish));
-            }
-        }
-    }
-
-    /// Gives the router the acknowledgements that it may have.
-    fn acknowledge(&mut self) -> Result<(), Gone> {
-        let Some(link) = &mut self.link else { return Ok(()) };
-        while let Some(pkid) = self.deliveries.router_ack() {
-            link.link.acknowledge(pkid)?;
-        }
-        Ok(())
-    }
-
     pub(super) fn answer(&mut self, packet: ServerPacket) {
         self.tell(FromRouter::Packet(packet));
     }
@@ -459,25 +375,3 @@ impl Session {
 const FAILURE: u8 = 0x80;
 
 const PACKET_ID_NOT_FOUND: u8 = 0x92;
-
-/// Writes how long the message has left [MQTT-3.3.2-6]; false if it is over.
-fn set_expiry(publish: &mut Publish, expires_at: Option<ExpiryMs>) -> bool {
-    let Some(at) = expires_at else { return true };
-    let left_s = at.left_s();
-    if let Some(left_s) = left_s {
-        let properties = publish.properties.get_or_insert_with(|| Box::new(PublishProperties::default()));
-        properties.message_expiry_s = Some(left_s);
-    }
-    left_s.is_some()
-}
-
-/// Whether the client takes a packet of this size [MQTT-3.1.2-24].
-fn fits(version: Version, packet_bytes_max: Option<u32>, publish: &mut Publish) -> bool {
-    let Some(bytes_max) = packet_bytes_max else { return true };
-    // Any packet id is as long as the one that it will get.
-    publish.pkid = u16::from(publish.qos > 0);
-    let mut bytes = Vec::new();
-    encode(version, &ServerPacket::Publish(publish.clone()), &mut bytes);
-    publish.pkid = 0;
-    bytes.len() <= bytes_max as usize
-}

@@ -99,7 +99,9 @@ impl Session {
         let is_new = !self.subscriptions.numbers.contains_key(&options.filter);
         let mounted = self.name.mount.filter(&options.filter);
         let has_room = self.subscriptions.len() < self.hub.config.subscriptions_max;
-        if is_new && !(has_room && self.hub.admits(&mounted.plain)) {
+        // The router mixes up two share groups of one client over one filter.
+        let is_taken = self.subscriptions.by_number.values().any(|other| other.mounted.plain == mounted.plain);
+        if is_new && (is_taken || !has_room || !self.hub.admits(&mounted.plain)) {
             return Ok(false);
         }
         if self.link.is_none() {

@@ -170,6 +170,14 @@ fn unsubscribed_means_nothing_more() {
     subscriber.subscribe("a", 1);
     subscriber.subscribe("$share/g/a", 1);
     assert_eq!(router.subscriptions(), 2);
+    for _ in 0..20 {
+        subscriber.unsubscribe("a");
+        subscriber.subscribe("a", 0);
+        subscriber.subscribe("a", 1);
+        publisher.publish(message("a", 1, "both"));
+        assert_eq!((subscriber.payload().as_str(), subscriber.payload().as_str()), ("both", "both"));
+    }
+    subscriber.hears_nothing();
     assert_eq!(subscriber.unsubscribe("a"), [0]);
     assert_eq!(subscriber.unsubscribe("a"), [0x11]);
     publisher.publish(message("a", 1, "shared only"));

@@ -41,7 +41,7 @@ fn a_paused_subscriber_goes_on_when_resumed() {
 
 #[test]
 fn bounds_are_answered_with_quota_exceeded() {
-    let config = Config { sessions_max: 2, subscriptions_max: 2, filters_max: 3, retained_max: 1, ..Config::default() };
+    let config = Config { sessions_max: 2, subscriptions_max: 2, filters_max: 4, retained_max: 1, ..Config::default() };
     let router = Router::start(config).unwrap();
     let (one, two) = (client(&router, "one"), client(&router, "two"));
     let (attach, inbox, _) = attach("three");
@@ -52,6 +52,10 @@ fn bounds_are_answered_with_quota_exceeded() {
     one.subscribe("b", 0);
     assert_eq!(one.subscribe_with(None, subscription("c", 0)), [0x97], "subscriptions of a session");
     assert_eq!(one.subscribe_with(None, subscription("a", 1)), [1], "not another one");
+    one.unsubscribe("b");
+    one.subscribe("$share/g/a", 1);
+    one.unsubscribe("a");
+    assert_eq!(one.subscribe_with(None, subscription("$share/h/a", 1)), [0x97], "a second group over one filter");
     two.subscribe("c", 0);
     assert_eq!(two.subscribe_with(None, subscription("d", 0)), [0x97], "different filters");
     two.subscribe("a", 0);
