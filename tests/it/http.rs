@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::rhumb::Rhumb;
 use crate::support::{fix_time_ms, http, native_fix};
 
-/// An instant that is near enough to now for a fix to count as fresh.
+/// Posts a fix without a time, which is of now.
 fn post_fix(rhumb: &Rhumb, tenant: &str, driver: &str, latitude: f64, longitude: f64) {
     let body = json!({ "latitude": latitude, "longitude": longitude, "speed": 8.3, "heading": 270 }).to_string();
     let answer = rhumb.post(tenant, &format!("/v1/drivers/{driver}/location"), &body).json(202);
