@@ -176,9 +176,12 @@ impl Router {
         let (fixes, fixes_in) = mpsc::channel(hub::FIXES_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let hub_shared = Arc::clone(&shared);
+        let backend = rumqttd::Backend::start(&config)?;
         std::thread::Builder::new().name("mqtt-hub".into()).spawn(move || {
             let sessions = tokio::task::LocalSet::new();
-            sessions.block_on(&runtime, async move { Hub::new(config, hub_shared).run(commands_in, fixes_in).await });
+            sessions.block_on(&runtime, async move {
+                Hub::new(config, hub_shared, backend).run(commands_in, fixes_in).await
+            });
         })?;
         Ok(Self { commands, fixes, shared })
     }
