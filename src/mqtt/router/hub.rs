@@ -106,8 +106,7 @@ pub(super) struct SessionLink {
 }
 
 impl Hub {
-    pub(super) fn new(config: Config, shared: Arc<Shared>) -> Rc<Self> {
-        let backend = Backend::start(&config);
+    pub(super) fn new(config: Config, shared: Arc<Shared>, backend: Backend) -> Rc<Self> {
         let state = State {
             publisher: backend.connect("publisher").ok(),
             backend,
@@ -210,7 +209,7 @@ impl Hub {
             Err(Gone) => {
                 state.free_link_ids.push(id);
                 drop(state);
-                self.look_after();
+                self.link_broke();
                 Err(Gone)
             }
         }
@@ -232,8 +231,12 @@ impl Hub {
         }
         tracing::error!(generation, "router ended, starting it anew and closing the connections linked to it");
         state.generation += 1;
-        state.backend = Backend::start(&self.config);
         state.publisher = None;
+        match Backend::start(&self.config) {
+            Ok(backend) => state.backend = backend,
+            // The dead one stays, and the next look finds it so.
+            Err(error) => tracing::error!(%error, "no thread for a router"),
+        }
         state.filters.clear();
         state.connect_publisher();
     }
@@ -277,8 +280,18 @@ impl Hub {
         filters.len() < self.config.filters_max && filters.insert(plain_filter.to_owned())
     }
 
-    /// Starts the router anew if it has ended; also when a session's link broke and it is not clear why.
-    pub(super) fn look_after(&self) {
+    /// A session's link broke: starts the router anew if it has ended. A router that is ending still takes events for a
+    /// moment, so only an answer proves that it lives, and the publisher's link is made anew for it.
+    pub(super) fn link_broke(&self) {
+        let generation = self.generation();
+        self.state.borrow_mut().publisher = None;
+        let is_alive = self.state.borrow_mut().connect_publisher();
+        if !is_alive {
+            self.failed(generation);
+        }
+    }
+
+    fn look_after(&self) {
         let mut state = self.state.borrow_mut();
         let generation = state.generation;
         let is_alive = match &mut state.publisher {

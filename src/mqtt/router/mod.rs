@@ -11,6 +11,10 @@
 //! with their expiry and take-over by client id are the router's. What it expects of the door: packets that the codec
 //! accepted, topic aliases resolved, the ACL applied, and no ingest topic (those never come here, but for
 //! [`Router::publish_fix`]).
+//!
+//! Behind it is rumqttd's router, asked only for matching, fan-out and queues. A client that falls further behind than
+//! [`Config::filter_bytes_max`] loses the oldest messages, at QoS 1 and 2 too; sessions end with the router and with the process, retained
+//! messages with the process; rumqttd keeps each filter and topic that it ever saw.
 
 mod delivery;
 mod hub;
@@ -78,7 +82,8 @@ impl Default for Config {
     }
 }
 
-/// A handle to the router; clones are the same router. It and its threads end with the last handle and link.
+/// A handle to the router; clones are the same router. It ends with the last handle and link, but for rumqttd's own two
+/// threads, which cannot be stopped and idle until the process ends.
 #[derive(Clone, Debug)]
 pub struct Router {
     commands: mpsc::Sender<Command>,
@@ -176,9 +181,12 @@ impl Router {
         let (fixes, fixes_in) = mpsc::channel(hub::FIXES_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let hub_shared = Arc::clone(&shared);
+        let backend = rumqttd::Backend::start(&config)?;
         std::thread::Builder::new().name("mqtt-hub".into()).spawn(move || {
             let sessions = tokio::task::LocalSet::new();
-            sessions.block_on(&runtime, async move { Hub::new(config, hub_shared).run(commands_in, fixes_in).await });
+            sessions.block_on(&runtime, async move {
+                Hub::new(config, hub_shared, backend).run(commands_in, fixes_in).await;
+            });
         })?;
         Ok(Self { commands, fixes, shared })
     }

@@ -5,7 +5,9 @@
 //! waiting for a link; so they are made on the hub's thread and nowhere else.
 
 use std::pin::pin;
+use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{
@@ -34,16 +36,20 @@ const SEGMENTS: usize = 8;
 /// Matches every mounted topic; a publish that no filter matches would make rumqttd hang up on the publisher.
 const CATCH_ALL: &str = "#";
 
-/// Links a client under an id. The sender that it holds has a type that rumqttd does not name.
-type Connect = dyn Fn(&str) -> Result<(LinkTx, LinkRx), Gone>;
+/// Longest wait for the router to answer to a new link; one that panics in that moment never does, and leaves the caller of
+/// `build` waiting for good.
+const LINK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An id to link under, and where the link goes.
+type LinkRequest = (String, mpsc::SyncSender<RouterLink>);
 
 /// A running router. Its thread outlives it (rumqttd has no way to stop one), idle.
 pub(super) struct Backend {
-    connect: Box<Connect>,
+    linker: mpsc::Sender<LinkRequest>,
 }
 
 impl Backend {
-    pub(super) fn start(config: &Config) -> Self {
+    pub(super) fn start(config: &Config) -> std::io::Result<Self> {
         let config = RouterConfig {
             // One for each session, the publisher, and room for some that are being exchanged.
             max_connections: config.sessions_max + 8,
@@ -53,18 +59,23 @@ impl Backend {
             initialized_filters: Some(vec![CATCH_ALL.into()]),
             ..RouterConfig::default()
         };
+        let (linker, requests) = mpsc::channel::<LinkRequest>();
         let events = rumqttd::Router::new(0, config).spawn();
-        let connect = move |id: &str| {
-            let built = LinkBuilder::new(id, events.clone()).clean_session(true).build();
-            built.map(|(tx, rx, _)| (tx, rx)).map_err(|_| Gone)
-        };
-        Self { connect: Box::new(connect) }
+        std::thread::Builder::new().name("mqtt-linker".into()).spawn(move || {
+            for (id, reply) in requests {
+                let Ok((tx, rx, _)) = LinkBuilder::new(&id, events.clone()).clean_session(true).build() else { return };
+                // Nobody waits any more: the link ends as it is dropped.
+                drop(reply.send(RouterLink { tx, rx }));
+            }
+        })?;
+        Ok(Self { linker })
     }
 
     /// Links under an id that no other link has.
     pub(super) fn connect(&self, id: &str) -> Result<RouterLink, Gone> {
-        let (tx, rx) = (self.connect)(id)?;
-        Ok(RouterLink { tx, rx })
+        let (reply, link) = mpsc::sync_channel(1);
+        self.linker.send((id.into(), reply)).map_err(|_| Gone)?;
+        link.recv_timeout(LINK_TIMEOUT).map_err(|_| Gone)
     }
 
     /// Makes the router panic: it cuts topics after their first byte, and only mounted ones are sure to begin with ASCII.

@@ -258,7 +258,7 @@ impl Session {
 
     /// The link broke: deliveries are lost, and the client has to begin anew to know.
     pub(super) fn lost(&mut self) -> Life {
-        self.hub.look_after();
+        self.hub.link_broke();
         self.leave(CloseReason::Unavailable);
         Life::Ends
     }
