@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,18 @@ use crate::tally::{Progress, Tally};
 use crate::worker::{Event, Link};
 use crate::{faithful, raw, trace};
 
+/// Events that wait for the main thread; each worker has but a handful in its life.
+const EVENTS_MAX: usize = 1_024;
+
+/// A worker is told to start, and later that it may close.
+const START_WORDS_MAX: usize = 2;
+
 /// Files that the generator needs besides its connections.
 const OTHER_FILES: u64 = 32;
 const SECOND: Duration = Duration::from_secs(1);
 
 struct Thread {
-    start: Sender<()>,
+    start: SyncSender<()>,
     progress: Arc<Progress>,
     handle: JoinHandle<anyhow::Result<()>>,
 }
@@ -50,7 +56,7 @@ pub fn run(plan: &Plan, progress: bool) -> anyhow::Result<Report> {
         Watch::begin(std::process::id()).ok(),
     ];
     let subscriber = plan.subscriber.then(|| Subscriber::start(plan)).transpose()?;
-    let (events, reports) = channel();
+    let (events, reports) = sync_channel(EVENTS_MAX);
     let threads = spawn(plan, Device::fleet(plan, trace.as_ref()), log.as_ref(), &events)?;
     drop(events);
 
@@ -97,7 +103,7 @@ fn spawn(
     plan: &Plan,
     devices: Vec<Device>,
     log: Option<&AckedLog>,
-    events: &Sender<Event>,
+    events: &SyncSender<Event>,
 ) -> anyhow::Result<Vec<Thread>> {
     let count = plan.threads as usize;
     let mut shares: Vec<Vec<Device>> = (0..count).map(|_| Vec::new()).collect();
@@ -105,7 +111,7 @@ fn spawn(
         shares[number % count].push(device);
     }
     let threads = shares.into_iter().enumerate().map(|(index, share)| {
-        let (start, started) = channel();
+        let (start, started) = sync_channel(START_WORDS_MAX);
         let progress = Arc::new(Progress::default());
         let link = Link {
             events: events.clone(),

@@ -1,7 +1,7 @@
 //! What the threads of a run share, whichever way they play their devices.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::acked_log::AckedLines;
@@ -37,7 +37,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Link {
     /// Where it reports.
-    pub events: Sender<Event>,
+    pub events: SyncSender<Event>,
     /// Where it is told that the run starts; closed without a word if it does not.
     pub start: Receiver<()>,
     /// What it shows while it runs.
@@ -55,6 +55,7 @@ pub struct RunClock {
 
 impl RunClock {
     /// The run starts now.
+    #[expect(clippy::disallowed_methods, reason = "this is the load generator's clock")]
     pub fn start() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { start: Instant::now(), start_ms: since_epoch.as_millis() as i64 }

@@ -65,7 +65,7 @@ pub struct Engine {
     router: Router,
     servers: Vec<JoinHandle<()>>,
     stop_servers: watch::Sender<bool>,
-    failures: mpsc::UnboundedReceiver<String>,
+    failures: mpsc::Receiver<String>,
     addresses: Addresses,
     addresses_file: PathBuf,
 }
@@ -76,7 +76,7 @@ impl Engine {
     ///
     /// # Errors
     /// A part that did not start; [`Failure`] within where the exit code depends on it.
-    pub fn start(config: Config) -> anyhow::Result<Self> {
+    pub fn start(config: &Config) -> anyhow::Result<Self> {
         // Before recovery, which may take long: an address in use is told at once.
         let mqtt_listener = bind("mqtt.listen", config.mqtt.listen)?;
         let http_listener = bind("http.listen", config.http.listen)?;
@@ -86,14 +86,14 @@ impl Engine {
             http: http_listener.local_addr()?,
             admin: admin_listener.local_addr()?,
         };
-        let core = Core::start(&config)?;
-        let (failed, failures) = mpsc::unbounded_channel();
-        core.journal.on_failure(Box::new(move |reason| drop(failed.send(reason.to_owned()))));
+        let core = Core::start(config)?;
+        let (failed, failures) = mpsc::channel(1);
+        core.journal.on_failure(Box::new(move |reason| drop(failed.try_send(reason.to_owned()))));
 
         let clock = Clock::System;
         let router = Router::start(router::Config::default()).context("cannot start the MQTT router")?;
         let ingress = core.pipeline.ingress();
-        let door = Door::start(mqtt_listener, config.mqtt.clone(), clock.clone(), ingress, &router, &core.feed)
+        let door = Door::start(mqtt_listener, &config.mqtt, &clock, ingress, &router, &core.feed)
             .context("cannot start the MQTT door")?;
 
         let state = http::State {

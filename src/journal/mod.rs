@@ -24,7 +24,6 @@ mod scan;
 mod segment;
 mod storage;
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "what a test collects is bounded by the test")]
 mod tests;
 mod watermark;
 mod writer;

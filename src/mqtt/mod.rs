@@ -61,8 +61,8 @@ impl Door {
     /// The operating system gives no thread or no event queue, or the shards have no room for so many workers.
     pub fn start(
         listener: TcpListener,
-        config: Config,
-        clock: Clock,
+        config: &Config,
+        clock: &Clock,
         ingress: &Ingress,
         router: &Router,
         feed: &Feed,
@@ -79,7 +79,7 @@ impl Door {
             polls.push(poll);
         }
         let mailboxes: Arc<[Arc<Mailbox>]> = mailboxes.into();
-        let config = Arc::new(config);
+        let config = Arc::new(config.clone());
         let clients = Arc::new(Clients::default());
         let stats = Arc::new(Stats::default());
         let mut workers = Vec::with_capacity(worker_count);

@@ -102,7 +102,7 @@ impl Outbox {
         if let Some((connection, number)) = ack {
             match load.acks.last_mut() {
                 Some(run) if run.connection == connection && run.first.wrapping_add(run.count) == number => {
-                    run.count += 1
+                    run.count += 1;
                 }
                 _ => load.acks.push(AckRun { connection, first: number, count: 1 }),
             }

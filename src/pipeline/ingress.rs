@@ -290,7 +290,8 @@ mod tests {
 
     #[test]
     fn a_track_has_each_time_once_and_in_order() {
-        let cases: &[(&[i64], &[i64], usize, &[i64])] = &[
+        type Case = (&'static [i64], &'static [i64], usize, &'static [i64]);
+        let cases: &[Case] = &[
             (&[], &[], 9, &[]),
             (&[1, 2], &[3], 9, &[1, 2, 3]),
             (&[1, 3], &[2, 3, 4], 9, &[1, 2, 3, 4]),

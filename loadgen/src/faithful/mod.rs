@@ -37,7 +37,7 @@ struct Shared {
     /// Devices that are in.
     open: RefCell<usize>,
     /// Told once by each device: it is in, or cannot be.
-    greeted: mpsc::UnboundedSender<()>,
+    greeted: mpsc::Sender<()>,
 }
 
 /// A publish on its way to the broker.
@@ -65,7 +65,8 @@ pub fn run(plan: &Plan, devices: Vec<Device>, link: Link) -> anyhow::Result<()> 
 
 async fn play(plan: &Plan, devices: Vec<Device>, link: Link) -> anyhow::Result<()> {
     let (start, clock) = watch::channel(None);
-    let (greeted, mut greetings) = mpsc::unbounded_channel();
+    let count = devices.len();
+    let (greeted, mut greetings) = mpsc::channel(count.max(1));
     let shared = Rc::new(Shared {
         plan: plan.clone(),
         tally: RefCell::default(),
@@ -75,9 +76,8 @@ async fn play(plan: &Plan, devices: Vec<Device>, link: Link) -> anyhow::Result<(
         open: RefCell::default(),
         greeted,
     });
-    let count = devices.len();
     let over = Rc::new(Notify::new());
-    let (done, mut dones) = mpsc::unbounded_channel();
+    let (done, mut dones) = mpsc::channel(count.max(1));
     for device in devices {
         let (shared, done, over) = (Rc::clone(&shared), done.clone(), Rc::clone(&over));
         tokio::task::spawn_local(async move { Player::new(device, shared).play(&done, &over).await });
@@ -144,13 +144,13 @@ impl Player {
         }
     }
 
-    async fn play(mut self, done: &mpsc::UnboundedSender<()>, over: &Notify) {
+    async fn play(mut self, done: &mpsc::Sender<()>, over: &Notify) {
         let mut connected = self.connect().await;
         if let Err(reason) = &connected {
             self.shared.tally.borrow_mut().lost(reason);
         }
         // The main task counts greetings until the last; it cannot be gone.
-        let _greeted = self.shared.greeted.send(());
+        let _greeted = self.shared.greeted.try_send(());
         loop {
             let (client, mut event_loop) = match connected {
                 Ok(connection) => connection,
@@ -160,14 +160,14 @@ impl Player {
             *self.shared.open.borrow_mut() -= 1;
             let Err(reason) = ended else {
                 self.account();
-                let _counted = done.send(());
+                let _counted = done.try_send(());
                 return close(&client, &mut event_loop, over).await;
             };
             self.shared.tally.borrow_mut().lost(&reason);
             connected = self.reconnect(reason).await;
         }
         self.account();
-        let _counted = done.send(());
+        let _counted = done.try_send(());
     }
 
     async fn connect(&self) -> Result<(Client, EventLoop), String> {

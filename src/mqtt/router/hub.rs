@@ -171,6 +171,7 @@ impl Hub {
             arrival.outbox.close(CloseReason::QuotaExceeded);
             return;
         }
+        #[expect(clippy::disallowed_methods, reason = "at most one control for each attach, and those are bounded")]
         let (control, controls) = mpsc::unbounded_channel();
         state.session_last += 1;
         let session = Session::new(Rc::clone(self), name.clone(), state.session_last);

@@ -30,6 +30,9 @@ pub(super) const PKID_MAX: u16 = 100;
 /// Messages that it hands over in one go at QoS 0.
 const READ_MAX: u64 = 100;
 
+/// Links asked for at once: the hub waits for each, so that more than a few only gather when the router hangs.
+const REQUESTS_MAX: usize = 16;
+
 /// Segments of a filter's log; the oldest goes as a whole.
 const SEGMENTS: usize = 8;
 
@@ -45,7 +48,7 @@ type LinkRequest = (String, mpsc::SyncSender<RouterLink>);
 
 /// A running router. Its thread outlives it (rumqttd has no way to stop one), idle.
 pub(super) struct Backend {
-    linker: mpsc::Sender<LinkRequest>,
+    linker: mpsc::SyncSender<LinkRequest>,
 }
 
 impl Backend {
@@ -59,7 +62,7 @@ impl Backend {
             initialized_filters: Some(vec![CATCH_ALL.into()]),
             ..RouterConfig::default()
         };
-        let (linker, requests) = mpsc::channel::<LinkRequest>();
+        let (linker, requests) = mpsc::sync_channel::<LinkRequest>(REQUESTS_MAX);
         let events = rumqttd::Router::new(0, config).spawn();
         std::thread::Builder::new().name("mqtt-linker".into()).spawn(move || {
             for (id, reply) in requests {
@@ -74,7 +77,7 @@ impl Backend {
     /// Links under an id that no other link has.
     pub(super) fn connect(&self, id: &str) -> Result<RouterLink, Gone> {
         let (reply, link) = mpsc::sync_channel(1);
-        self.linker.send((id.into(), reply)).map_err(|_| Gone)?;
+        self.linker.try_send((id.into(), reply)).map_err(|_| Gone)?;
         link.recv_timeout(LINK_TIMEOUT).map_err(|_| Gone)
     }
 
