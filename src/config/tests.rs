@@ -136,7 +136,7 @@ fn a_mistake_is_told_with_its_place_and_what_is_wanted() {
             "",
             &[("RHUMB_MQTT__WORKERS", "two")],
             &[],
-            "environment variable RHUMB_MQTT__WORKERS: mqtt.workers: found \"two\", wants a whole number from 0 to 1024",
+            "environment variable RHUMB_MQTT__WORKERS: mqtt.workers: found \"two\", wants a whole number from 0 to 256",
         ),
         (
             "",
