@@ -1,4 +1,47 @@
 //! Rhumb: a multi-tenant, high-throughput GPS telemetry ingestion engine.
+//!
+//! # The way of a fix
+//! A front door ([`mqtt`], [`http`], [`replay`]) decodes a payload ([`wire`]) into reports and hands them, in batches, to the
+//! shard that owns their driver ([`pipeline`]). The shard judges each, tells duplicates, and gives what it decided to the
+//! [`journal`] as one frame. When that frame is synced the shard moves the index ([`geo`]), tells the [`live`] feed, and
+//! the batch goes back to its door, which acknowledges. Sinks ([`sink`]) follow the journal from their own position; the
+//! first is the embedded [`store`].
+//!
+//! # What holds
+//! - Whatever is acknowledged is in the journal and synced.
+//! - The journal holds no duplicate, so that nothing behind it has to look for one.
+//! - A shard's state belongs to its thread. Nothing in it is locked, and nothing on its way blocks: who sends to a shard
+//!   claimed its room beforehand.
+//! - The pipeline reads no clock. Time comes with the batch.
+//! - A fix leaves memory only once the store has it.
+//! - A part imports only parts below it: doors, pipeline, building blocks, vocabulary. A test holds that.
+//!
+//! # What was chosen, and why
+//! - **The MQTT door is an event loop a core on [mio], not tasks on tokio** (which serves HTTP). Between two waits, all that
+//!   the ready connections brought goes to the shards as one batch, and all that came back is acknowledged with one write a
+//!   connection; from another thread's wake-up costs one `write` for all of them instead of one a task. An idle
+//!   connection has no task, no timer and no read buffer. The whole path to the durable acknowledgement costs about what a
+//!   bare tokio loop spends on parsing and answering; `benches/results/` has the numbers beside mosquitto's.
+//! - **The codec off the fast path is our own.** rumqttd 0.20's, read and tried, takes reserved flags, trailing bytes,
+//!   wildcards in topics and doubled properties for good, and reaches `unreachable!` on packets that only a server sends. It
+//!   stays as the independent reader in the codec's tests.
+//! - **rumqttd's router fans out, and no more.** Its own server reaches 1.1 to 9.5 µs a publish and lost 93,000 of a million
+//!   from connections that hung up, so telemetry never goes through it. Behind the seam of [`mqtt::router`] it matches
+//!   topics and queues messages; sessions, QoS 2, retained messages, wills and expiry are kept on our side, because it drops
+//!   or confuses them (the faults that were found are listed there).
+//! - **Positions are whole steps of 1e-7 degrees** from the judge on: 1.1 cm, exact in every store, and two integers to
+//!   pack and compare.
+//! - **A frame counts only what it does not hold**: stored fixes are counted from the fixes themselves when the journal is
+//!   read, so its counter records are for duplicates and refusals.
+//! - **The journal writes zeros ahead of itself**: a sync that need not move the file's end takes half the time (the table
+//!   is in [`journal`]'s segment).
+//! - **Recordings are read by `csv-core`**, not by `csv`: a quote that is left open costs a row there, and the rest of the
+//!   file here.
+//!
+//! crossbeam-channel carries batches to shards and turns to the journal; dashmap holds client ids, tenants and driver names;
+//! `geo` tests polygons; rumqttc publishes replays and drives the load generator; hdrhistogram and criterion measure.
+//!
+//! [mio]: https://docs.rs/mio
 
 pub mod auth;
 pub mod config;
