@@ -31,7 +31,7 @@ mod writer;
 pub use error::{Damage, Error, Malformed, Stopped};
 pub use frame::{APPENDER_OF_SEAL, FRAME_BYTES_MAX, Frame};
 pub use reader::Reader;
-pub use record::{Record, Records, Turn, TurnEncoder};
+pub use record::{Record, Records, TURN_TENANTS_MAX, Turn, TurnEncoder};
 pub use storage::{Storage, StorageFile};
 pub use watermark::Watermark;
 

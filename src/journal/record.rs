@@ -35,13 +35,17 @@ const COUNTERS_LEN: usize = 3 + Reason::COUNT;
 /// How many of a frame's tenants, the newest, are looked through for one that is named again.
 const TENANTS_LOOKED_AT: usize = 16;
 
-/// Most that one call of the encoder appends: a tenant and either a driver with a fix or counters.
-const CALL_BYTES_MAX: usize = {
-    let tenant = 2 + TENANT_ID_BYTES_MAX + 1 + VARINT_BYTES_MAX;
-    let fix = 1 + DRIVER_ID_BYTES_MAX + FIX_BYTES_MAX;
-    let counters = 1 + (2 + COUNTERS_LEN) * VARINT_BYTES_MAX;
-    tenant + if fix > counters { fix } else { counters }
-};
+/// Most that naming a tenant appends.
+const TENANT_CALL_BYTES_MAX: usize = 2 + TENANT_ID_BYTES_MAX + 1 + VARINT_BYTES_MAX;
+
+/// Most that [`TurnEncoder::fix`] appends.
+const FIX_CALL_BYTES_MAX: usize = TENANT_CALL_BYTES_MAX + 1 + DRIVER_ID_BYTES_MAX + FIX_BYTES_MAX;
+
+/// Most that [`TurnEncoder::counters`] appends.
+const COUNTERS_CALL_BYTES_MAX: usize = TENANT_CALL_BYTES_MAX + 1 + (2 + COUNTERS_LEN) * VARINT_BYTES_MAX;
+
+/// Tenants whose counters a turn has room for, however many fixes it holds.
+pub const TURN_TENANTS_MAX: usize = 256;
 
 /// A turn's decisions, encoded: what an appender hands over. Becomes one [`super::Frame`].
 #[derive(Debug)]
@@ -133,9 +137,9 @@ impl TurnEncoder {
         self.fixes += 1;
     }
 
-    /// Adds what became of a tenant's fixes in this turn. Nothing is written where nothing was counted.
+    /// Adds what became of a tenant's fixes in this turn: after its fixes, for [`TURN_TENANTS_MAX`] tenants at most. Nothing
+    /// is written where nothing was counted.
     pub fn counters(&mut self, tenant: &TenantId, delta: &Counts) {
-        debug_assert!(!self.is_full(), "finish a turn when it is full");
         let values = values_of(delta);
         let mask = values.iter().rev().fold(0_u64, |mask, value| mask << 1 | u64::from(*value != 0));
         if mask == 0 {
@@ -155,9 +159,9 @@ impl TurnEncoder {
         self.bytes.len() == HEADER_BYTES
     }
 
-    /// Whether the next fix or counters might not fit into [`FRAME_BYTES_MAX`]: finish this turn first.
+    /// Whether the next fix might not fit into [`FRAME_BYTES_MAX`] with all the counters behind it: finish this turn first.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() > FRAME_BYTES_MAX - CALL_BYTES_MAX
+        self.bytes.len() > FRAME_BYTES_MAX - FIX_CALL_BYTES_MAX - TURN_TENANTS_MAX * COUNTERS_CALL_BYTES_MAX
     }
 
     /// Gives the turn out; the encoder has to [`TurnEncoder::begin`] the next.
@@ -167,7 +171,7 @@ impl TurnEncoder {
     pub fn finish(&mut self) -> Turn {
         assert!(self.bytes.len() <= FRAME_BYTES_MAX, "a turn was not finished when it was full");
         // The next turn is likely as long as this one.
-        let mut next = Vec::with_capacity(self.bytes.len() + self.bytes.len() / 4 + CALL_BYTES_MAX);
+        let mut next = Vec::with_capacity(self.bytes.len() + self.bytes.len() / 4 + FIX_CALL_BYTES_MAX);
         next.resize(HEADER_BYTES, 0);
         let turn =
             Turn { bytes: std::mem::replace(&mut self.bytes, next), received_at: self.received_at, fixes: self.fixes };

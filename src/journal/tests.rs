@@ -248,6 +248,10 @@ fn a_full_turn_still_fits() {
         encoder.fix(&driver("acme", &name), &fix(index << 40 ^ -index), false);
         index += 1;
     }
+    let counts = Counts { duplicate: u64::MAX, rejected: [u64::MAX; Reason::COUNT], ..Counts::default() };
+    for tenant in 0..TURN_TENANTS_MAX {
+        encoder.counters(&TenantId::new(&format!("{tenant:032}")).unwrap(), &counts);
+    }
     assert!(encoder.finish().len_bytes() <= FRAME_BYTES_MAX);
 }
 

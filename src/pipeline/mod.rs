@@ -10,6 +10,8 @@ mod ingress;
 mod judge;
 mod registry;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::num::NonZeroUsize;

@@ -19,7 +19,7 @@ use crate::counts::Counts;
 use crate::fix::{Element, Fix, Reason, Verdict};
 use crate::geo::GeoIndex;
 use crate::ids::DriverKey;
-use crate::journal::{Appender, TurnEncoder};
+use crate::journal::{Appender, TURN_TENANTS_MAX, TurnEncoder};
 use crate::live::{Feed, LiveFix};
 use crate::store::Store;
 use crate::units::TimestampMs;
@@ -30,9 +30,6 @@ pub(super) const TURNS_IN_FLIGHT_MAX: usize = 8;
 
 /// Elements of one turn. A batch that is longer goes on in the next.
 const TURN_ELEMENTS_MAX: usize = 8_192;
-
-/// Tenants of one turn: each may end its frame with a counter record.
-const TURN_TENANTS_MAX: usize = 256;
 
 /// Durable fixes that the store may be behind before the shard waits for it. They are in memory as long.
 const UNSTORED_FIXES_MAX: usize = 2_000_000;

@@ -1,0 +1,220 @@
+//! The pipeline on a real journal and a real store, against a model that remembers everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, atomic::AtomicU64};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fix::{Element, Reason, Report, Verdict};
+use crate::journal;
+use crate::sink::{self, Embedded, SinkHandle};
+use crate::store::Store;
+use crate::units::TimestampMs;
+
+/// After every fix of these tests, so that nothing is in the future.
+const NOW: TimestampMs = TimestampMs(1_708_093_024_000);
+
+#[derive(Debug)]
+struct Waiting(SyncSender<Batch>);
+
+impl Origin for Waiting {
+    fn judged(&self, batch: Batch) {
+        self.0.send(batch).unwrap();
+    }
+}
+
+struct Running {
+    pipeline: Pipeline,
+    journal: Arc<Journal>,
+    sink: Option<SinkHandle>,
+    geo: Arc<GeoIndex>,
+}
+
+impl Running {
+    fn start(dir: &Path, shards: usize, window_fixes: usize, has_store: bool) -> Self {
+        let store = has_store.then(|| Store::open(&dir.join("store"), &crate::store::Config::default()).unwrap());
+        let applied = store.as_ref().and_then(|store| store.applied().unwrap());
+        let geo = Arc::new(GeoIndex::default());
+        let mut recovering = Recovering::new(Parts {
+            config: Config { shards },
+            dedupe: DedupeConfig { window_fixes },
+            rules: Rules::default(),
+            registry: RegistryConfig::default(),
+            geo: Arc::clone(&geo),
+            feed: Feed::default(),
+            history: store.clone().map(|store| History {
+                store,
+                stored_sequence: Arc::new(AtomicU64::new(applied.map_or(0, |position| position.sequence))),
+            }),
+        });
+        let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
+        let (journal, _) = journal::open(&dir.join("journal"), &journal::Config::default(), &mut apply).unwrap();
+        let journal = Arc::new(journal);
+        let config = sink::Config { batch_age_ms_max: 1, ..sink::Config::default() };
+        let sink = store.map(|store| sink::start(Embedded::new(store), config, Arc::clone(&journal)).unwrap());
+        let pipeline = recovering.start(&journal, sink.as_ref().map(SinkHandle::written).as_ref()).unwrap();
+        Self { pipeline, journal, sink, geo }
+    }
+
+    /// Judges all elements of one driver as one batch.
+    fn judge(&self, driver: &str, received: Received, elements: &[Element]) -> Vec<Verdict> {
+        let ingress = self.pipeline.ingress();
+        let key = ingress.route("acme", driver).unwrap();
+        let claim = ingress.claim(1).unwrap();
+        let (sender, judged) = mpsc::sync_channel(1);
+        let mut batch = Batch::new(received, Arc::new(Waiting(sender)));
+        for element in elements {
+            batch.add_payload(&key, |into| into.push(*element));
+        }
+        claim.submit(ingress.shard_of(&key), batch);
+        judged.recv_timeout(Duration::from_secs(10)).unwrap().verdicts
+    }
+
+    fn track(&self, driver: &str) -> Vec<i64> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (from, to) = (TimestampMs(i64::MIN), TimestampMs(i64::MAX));
+        let track = runtime.block_on(self.pipeline.ingress().track("acme", driver, from, to, usize::MAX)).unwrap();
+        track.unwrap_or_default().iter().map(|fix| fix.time.0).collect()
+    }
+
+    fn page(&self) -> account::Page {
+        self.pipeline.ingress().books().first().map_or_else(account::Page::default, |(_, page)| *page)
+    }
+
+    fn stop(self) {
+        let Self { pipeline, journal, sink, .. } = self;
+        pipeline.stop();
+        if let Some(sink) = sink {
+            sink.stop(Duration::from_secs(5));
+        }
+        Arc::into_inner(journal).unwrap().close().unwrap();
+    }
+}
+
+fn at(time_ms: i64) -> Element {
+    Ok(Report::at(Some(TimestampMs(NOW.0 - 100_000 + time_ms)), 52.0, 21.0 + time_ms as f64 / 1e4))
+}
+
+/// What the pipeline must say, with unlimited memory.
+#[derive(Default)]
+struct Model {
+    times: BTreeMap<String, BTreeSet<i64>>,
+    counts: Counts,
+}
+
+impl Model {
+    fn judge(&mut self, driver: &str, element: &Element) -> Verdict {
+        let verdict = match element {
+            Err(reason) => Verdict::Rejected(*reason),
+            Ok(report) => {
+                let times = self.times.entry(driver.to_owned()).or_default();
+                let time = report.time.unwrap().0;
+                let newest = times.last().copied();
+                match (times.insert(time), newest) {
+                    (false, _) => Verdict::Duplicate,
+                    (true, Some(newest)) if time < newest => Verdict::Late,
+                    (true, _) => Verdict::Accepted,
+                }
+            }
+        };
+        self.counts.count(verdict);
+        verdict
+    }
+}
+
+fn elements() -> impl Strategy<Value = Vec<Element>> {
+    let element = prop_oneof![20 => (0i64..80).prop_map(at), 1 => Just(Err(Reason::Malformed))];
+    prop::collection::vec(element, 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Disorder and repetition over windows far too small for them, and restarts with other numbers of shards: every verdict
+    /// is the model's, every track holds each time once, and the books are the model's.
+    #[test]
+    fn verdicts_tracks_and_books_are_the_models(
+        runs in prop::collection::vec((1usize..4, prop::collection::vec((0u8..3, elements()), 1..15)), 1..4),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut model = Model::default();
+        for (shards, batches) in runs {
+            let running = Running::start(dir.path(), shards, 4, true);
+            for (driver, elements) in batches {
+                let driver = format!("d{driver}");
+                let expected: Vec<Verdict> = elements.iter().map(|element| model.judge(&driver, element)).collect();
+                prop_assert_eq!(running.judge(&driver, Received::Live(NOW), &elements), expected);
+            }
+            for (driver, times) in &model.times {
+                prop_assert_eq!(running.track(driver), times.iter().copied().collect::<Vec<_>>());
+                let latest = running.geo.fleet("acme").and_then(|fleet| fleet.latest(driver));
+                prop_assert_eq!(latest.map(|fix| fix.time.0), times.last().copied());
+            }
+            let page = running.page();
+            prop_assert_eq!((page.judged, page.in_flight), (model.counts, 0));
+            running.stop();
+        }
+    }
+}
+
+#[test]
+fn without_a_store_what_memory_cannot_tell_is_past() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path(), 1, 2, false);
+    let verdicts = running.judge("d", Received::Live(NOW), &[at(10), at(20), at(30)]);
+    assert_eq!(verdicts, [Verdict::Accepted; 3]);
+    let verdicts = running.judge("d", Received::Live(NOW), &[at(10), at(25), at(20)]);
+    assert_eq!(verdicts, [Verdict::Rejected(Reason::Past), Verdict::Late, Verdict::Duplicate]);
+    running.stop();
+}
+
+#[test]
+fn fixes_without_a_time_take_free_milliseconds() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path(), 1, 64, true);
+    let timeless = Ok(Report::at(None, 52.0, 21.0));
+    assert_eq!(running.judge("d", Received::Live(NOW), &[timeless; 3]), [Verdict::Accepted; 3]);
+    assert_eq!(running.track("d"), [NOW.0, NOW.0 + 1, NOW.0 + 2]);
+    assert_eq!(running.judge("d", Received::Recorded, &[timeless]), [Verdict::Rejected(Reason::NoTime)]);
+    running.stop();
+}
+
+#[test]
+fn a_batch_longer_than_a_turn_comes_back_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path(), 2, 64, true);
+    let elements: Vec<Element> = (0..20_000).map(at).collect();
+    assert_eq!(running.judge("d", Received::Live(NOW), &elements), [Verdict::Accepted; 20_000]);
+    assert_eq!(running.judge("d", Received::Live(NOW), &elements), [Verdict::Duplicate; 20_000]);
+    assert_eq!(running.track("d").len(), 20_000);
+    running.stop();
+}
+
+#[test]
+fn a_full_registry_knows_its_own_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recovering = Recovering::new(Parts {
+        config: Config { shards: 1 },
+        dedupe: DedupeConfig::default(),
+        rules: Rules::default(),
+        registry: RegistryConfig { drivers_max: 1, tenants_max: 1, ..RegistryConfig::default() },
+        geo: Arc::default(),
+        feed: Feed::default(),
+        history: None,
+    });
+    let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
+    let (journal, _) = journal::open(dir.path(), &journal::Config::default(), &mut apply).unwrap();
+    let journal = Arc::new(journal);
+    let geo = Arc::default();
+    let pipeline = recovering.start(&journal, None).unwrap();
+    let running = Running { pipeline, journal, sink: None, geo };
+    assert_eq!(running.judge("d1", Received::Live(NOW), &[at(1)]), [Verdict::Accepted]);
+    assert_eq!(running.judge("d2", Received::Live(NOW), &[at(1)]), [Verdict::Rejected(Reason::UnknownDriver)]);
+    assert_eq!(running.judge("d1", Received::Live(NOW), &[at(2)]), [Verdict::Accepted]);
+    assert_eq!(running.pipeline.ingress().route("other", "d1").unwrap_err(), RouteError::TooManyTenants);
+    running.stop();
+}
