@@ -116,7 +116,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<engine::Failure>() {
         Some(engine::Failure::Journal(_)) => Exit::JournalIo,
         Some(engine::Failure::InUse(_)) => Exit::InUse,
-        None => Exit::Software,
+        Some(engine::Failure::Part) | None => Exit::Software,
     }
 }
 

@@ -14,3 +14,6 @@ pub const NEAREST_LIMIT_DEFAULT: usize = 10;
 
 /// Most fixes in a page of a track, and its default.
 pub const TRACK_LIMIT_MAX: usize = 1_000;
+
+/// Most fixes in the payload of one MQTT publish: a backlog of nearly three hours at one a second.
+pub const PAYLOAD_FIXES_MAX: usize = 10_000;

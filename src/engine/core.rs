@@ -3,7 +3,8 @@
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -14,11 +15,14 @@ use crate::geo::GeoIndex;
 use crate::journal::{self, Frame, Journal};
 use crate::live::Feed;
 use crate::pipeline::{History, Parts, Pipeline, Recovering};
-use crate::sink::{self, Embedded, SinkHandle, SinkStatus};
+use crate::sink::{self, Embedded, SinkHandle, SinkState, SinkStatus};
 use crate::store::Store;
 
 /// How long a stopping sink may go on writing what is durable. The rest is the first to be at the next start.
 const SINK_DRAIN: Duration = Duration::from_secs(1);
+
+/// How often a store that is behind is looked at.
+const STORE_LOOK: Duration = Duration::from_millis(50);
 
 /// What every way of running the engine needs.
 pub(super) struct Core {
@@ -92,6 +96,11 @@ impl Core {
             ),
             None => None,
         };
+        if recovering.has_outrun_store()
+            && let Some(sink) = &sink
+        {
+            wait_for_store(sink.status(), recovered.last)?;
+        }
         let stored_sequence = sink.as_ref().map(SinkHandle::written);
         let pipeline =
             recovering.start(&journal, stored_sequence.as_ref()).context("cannot start the shards' threads")?;
@@ -120,6 +129,18 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// Waits until the store holds everything up to a frame.
+fn wait_for_store(status: &SinkStatus, last: u64) -> anyhow::Result<()> {
+    tracing::info!(frames = status.lag_frames(), "the store is far behind the journal: waiting until it has caught up");
+    while status.written().load(Ordering::Acquire) < last {
+        if let SinkState::Stopped { error } = status.state() {
+            anyhow::bail!("the embedded store cannot be written: {error}");
+        }
+        thread::park_timeout(STORE_LOOK);
+    }
+    Ok(())
 }
 
 /// Takes the data directory for this process.

@@ -1,6 +1,7 @@
 //! What the operator's port tells of the parts.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use crate::http::{Operator, collect_fixes};
@@ -23,6 +24,11 @@ pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router) -> Operat
     readiness.add("journal", move || match journal.upgrade() {
         Some(journal) => journal.failed().map_or(Ok(()), Err),
         None => Err("stopping".to_owned()),
+    });
+    let waiting_for_store = core.pipeline.waiting_for_store();
+    readiness.add("shards", move || match waiting_for_store.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        shards => Err(format!("{shards} wait for the embedded store to catch up")),
     });
     if let Some(sink) = sink.clone() {
         readiness.add("store", move || match sink.state() {

@@ -27,8 +27,8 @@ use crate::{http, journal};
 /// The file in the data directory that tells where the engine listens, for whoever gave it port 0.
 const ADDRESSES_FILE: &str = "addresses.json";
 
-/// How often the shards are asked whether they still run.
-const SHARDS_LOOK: Duration = Duration::from_secs(1);
+/// How often shards and workers are asked whether they still run.
+const PARTS_LOOK: Duration = Duration::from_secs(1);
 
 /// Why the engine did not start or ended, as far as the exit code tells.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,9 @@ pub enum Failure {
     /// The journal could not be read, written or synced.
     #[error("{0}")]
     Journal(String),
+    /// A thread gave up that nothing works without.
+    #[error("a part of the engine gave up; the log says which and why")]
+    Part,
     /// Another process has the data directory.
     #[error("{} is in use by another process: stop that one, or give this one another `data_dir`", .0.display())]
     InUse(PathBuf),
@@ -134,17 +137,15 @@ impl Engine {
     pub async fn serve_until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let failure = tokio::select! {
             () = stop => None,
-            failure = self.failures.recv() => failure,
-            () = has_failed(&self.core) => Some("a shard gave up; the log says why".to_owned()),
+            Some(reason) = self.failures.recv() => Some(Failure::Journal(reason)),
+            () = has_failed(&self.core, &self.door) => Some(Failure::Part),
         };
-        let stopped = self.stop(failure.is_some()).await;
-        match failure {
-            Some(reason) => Err(Failure::Journal(reason).into()),
-            None => stopped,
-        }
+        let stopped = self.stop().await;
+        // After a failure closing fails too, and the first reason is the one to tell.
+        failure.map_or(stopped, |failure| Err(failure.into()))
     }
 
-    async fn stop(self, has_failed: bool) -> anyhow::Result<()> {
+    async fn stop(self) -> anyhow::Result<()> {
         let Self { core, door, router, servers, stop_servers, addresses_file, .. } = self;
         // A file that is gone already says the same.
         drop(fs::remove_file(addresses_file));
@@ -157,16 +158,14 @@ impl Engine {
         }
         door.await?;
         drop(router);
-        let stopped = tokio::task::spawn_blocking(move || core.stop()).await?;
-        // After a failure closing fails too, and the first reason is the one to tell.
-        if has_failed { Ok(()) } else { stopped }
+        tokio::task::spawn_blocking(move || core.stop()).await?
     }
 }
 
-/// Resolves once a shard gave up.
-async fn has_failed(core: &Core) {
-    let mut look = time::interval(SHARDS_LOOK);
-    while !core.pipeline.has_failed() {
+/// Resolves once a thread gave up that nothing works without.
+async fn has_failed(core: &Core, door: &Door) {
+    let mut look = time::interval(PARTS_LOOK);
+    while !core.pipeline.has_failed() && !door.has_failed() {
         look.tick().await;
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -17,6 +17,9 @@ const WAKER: Token = Token(1);
 
 /// Pause after the system refused a connection (too many open files), so that the loop does not spin.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often that is told.
+const REFUSAL_TOLD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Connections over the limit that are kept long enough to be told so.
 const OVER_LIMIT_MAX: usize = 256;
@@ -51,6 +54,7 @@ impl Acceptor {
             connections_max,
             is_stopping: Arc::clone(&is_stopping),
             next_worker: 0,
+            refusal_told: None,
         };
         let thread = thread::Builder::new().name("mqtt-accept".into()).spawn(move || accepting.run())?;
         Ok(Self { waker, is_stopping, thread })
@@ -77,6 +81,7 @@ struct Accepting {
     connections_max: usize,
     is_stopping: Arc<AtomicBool>,
     next_worker: usize,
+    refusal_told: Option<Instant>,
 }
 
 impl Accepting {
@@ -103,7 +108,10 @@ impl Accepting {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "no connection taken: raise the limit of open files, or lower `mqtt.connections_max`");
+                    if self.refusal_told.is_none_or(|told| told.elapsed() >= REFUSAL_TOLD_INTERVAL) {
+                        self.refusal_told = Some(Instant::now());
+                        tracing::warn!(%error, "no connection taken: raise the limit of open files, or lower `mqtt.connections_max`");
+                    }
                     return Some(REFUSED_PAUSE);
                 }
             }

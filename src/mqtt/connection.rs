@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use mio::net::TcpStream;
 
 use super::acks::{AckKind, AckRing};
-use super::codec::{ClientPacket, Version, Will};
+use super::codec::{ClientPacket, ServerPacket, Version, Will};
 use super::mailbox::{ConnectionRef, Mailbox, Message};
 use super::router::{Deliver, Flow, FromRouter, Link};
 use super::worker::Tick;
@@ -277,11 +277,12 @@ impl Outbound {
 
 impl Deliver for Outbound {
     fn deliver(&self, from_router: FromRouter) -> Flow {
+        // Answers are bounded by what the client asked; deliveries are not.
         let cost = match &from_router {
-            FromRouter::Packet(super::codec::ServerPacket::Publish(publish)) => {
+            FromRouter::Packet(ServerPacket::Publish(publish)) => {
                 publish.payload.len() + publish.topic.len() + DELIVERY_OVERHEAD_BYTES
             }
-            _ => DELIVERY_OVERHEAD_BYTES,
+            _ => 0,
         };
         let queued = self.queued_bytes.fetch_add(cost, Ordering::AcqRel) + cost;
         let is_over = queued > self.queue_bytes_max;

@@ -57,7 +57,7 @@ impl Mailbox {
         if !self.is_woken.swap(true, Ordering::AcqRel)
             && let Err(error) = self.waker.wake()
         {
-            // The worker looks into its mailbox at every sweep all the same.
+            // A worker with connections looks into its mailbox at every sweep all the same.
             tracing::error!(%error, "could not wake an mqtt worker");
         }
     }

@@ -27,7 +27,9 @@ mod worker;
 use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use mio::{Poll, Waker};
@@ -52,6 +54,7 @@ pub struct Door {
     mailboxes: Arc<[Arc<Mailbox>]>,
     workers: Vec<JoinHandle<()>>,
     stats: Arc<Stats>,
+    has_failed: Arc<AtomicBool>,
 }
 
 impl Door {
@@ -83,6 +86,7 @@ impl Door {
         let clients = Arc::new(Clients::default());
         let stats = Arc::new(Stats::default());
         let mut workers = Vec::with_capacity(worker_count);
+        let has_failed = Arc::new(AtomicBool::new(false));
         for (worker, poll) in polls.into_iter().enumerate() {
             let claim = ingress
                 .claim(BATCHES_IN_FLIGHT_MAX)
@@ -100,18 +104,30 @@ impl Door {
                 publishes: 0,
             };
             let worker_loop = Worker::new(poll, clock.clone(), Arc::clone(&stats), context);
+            let failed = Arc::clone(&has_failed);
             let thread = thread::Builder::new().name(format!("mqtt-{worker}"));
-            workers.push(thread.spawn(move || worker_loop.run())?);
+            workers.push(thread.spawn(move || {
+                // Its connections would hang, and the next ones be dealt out to nobody.
+                if !matches!(panic::catch_unwind(AssertUnwindSafe(|| worker_loop.run())), Ok(true)) {
+                    tracing::error!(worker, "an mqtt worker gave up");
+                    failed.store(true, Ordering::Release);
+                }
+            })?);
         }
         // It ends by itself, with the feed.
         fanout::start(feed, router.clone())?;
         let acceptor = Acceptor::start(listener, mailboxes.to_vec(), Arc::clone(&stats), config.connections_max)?;
-        Ok(Self { acceptor, mailboxes, workers, stats })
+        Ok(Self { acceptor, mailboxes, workers, stats, has_failed })
     }
 
     /// What the door counts.
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.stats)
+    }
+
+    /// Whether a worker gave up, so that the engine must end.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
     }
 
     /// Takes no more connections, acknowledges what was read, says goodbye, and ends. Blocks for 3 s at most, as long as the

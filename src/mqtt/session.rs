@@ -14,7 +14,9 @@ use super::publish::{self, Parsed, RawPublish};
 use super::router::{Attach, CloseReason, Deliver, FromRouter, Link, Mount, WillFate};
 use super::topic::{self, Topic};
 use super::worker::{Context, TICKS_PER_S, Tick};
+use crate::fix::Reason;
 use crate::ids::DriverKey;
+use crate::limits::PAYLOAD_FIXES_MAX;
 use crate::pipeline::RouteError;
 use crate::wire::native;
 
@@ -121,7 +123,9 @@ impl Connection {
             }
         }
         context.publishes += 1;
-        self.braked_publishes = self.braked_publishes.saturating_add(1);
+        if context.outbox.is_full() {
+            self.braked_publishes += 1;
+        }
         let kind = match publish.qos {
             0 => {
                 let Some(route) = &self.route else { return Ok(false) };
@@ -161,7 +165,11 @@ impl Connection {
                 }
                 Ok(false)
             }
-            Err(_) if session.unreleased.len() >= usize::from(context.config.in_flight_max) => {
+            // One of 3.1.1 was told no bound, and has no more packet ids than this set has room for.
+            Err(_)
+                if session.version == Version::V5
+                    && session.unreleased.len() >= usize::from(context.config.in_flight_max) =>
+            {
                 Err(Close::ReceiveMaximumExceeded)
             }
             Err(place) => {
@@ -432,9 +440,16 @@ impl Connection {
     }
 }
 
-/// Adds a payload's fixes to what goes to their shard.
+/// Adds a payload's fixes to what goes to their shard. A payload of more than may be is malformed as a whole.
 fn add(context: &mut Context, driver: &Arc<DriverKey>, ack: Option<(ConnectionRef, u32)>, payload: &[u8]) -> bool {
-    context.outbox.add(driver, context.now, ack, |elements| native::decode(payload, elements))
+    context.outbox.add(driver, context.now, ack, |elements| {
+        let before = elements.len();
+        native::decode(payload, elements);
+        if elements.len() - before > PAYLOAD_FIXES_MAX {
+            elements.truncate(before);
+            elements.push(Err(Reason::Malformed));
+        }
+    })
 }
 
 /// The version of a CONNECT that may be malformed beyond its first bytes.

@@ -88,7 +88,7 @@ pub(super) struct Worker {
     /// Shared by all connections: what is left of a packet is carried, the rest is done with.
     buffer: Vec<u8>,
     dirty: Vec<u32>,
-    paused: Vec<u32>,
+    paused: Vec<ConnectionRef>,
     unfinished: Vec<u32>,
     messages: Vec<Message>,
     is_stopping: bool,
@@ -117,14 +117,14 @@ impl Worker {
         }
     }
 
-    /// Serves until told to stop.
-    pub(super) fn run(mut self) {
+    /// Serves until told to stop. False: it had to end before.
+    pub(super) fn run(mut self) -> bool {
         let mut events = Events::with_capacity(EVENTS);
         while !self.is_stopping {
             if let Err(error) = self.poll.poll(&mut events, self.wait())
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                tracing::error!(%error, "an mqtt worker ends: cannot wait for its connections");
+                tracing::error!(%error, "cannot wait for connections");
                 break;
             }
             self.read_clocks();
@@ -144,7 +144,9 @@ impl Worker {
                 self.sweep();
             }
         }
+        let was_told = self.is_stopping;
         self.drain(&mut events);
+        was_told
     }
 
     fn wait(&self) -> Option<Duration> {
@@ -186,7 +188,7 @@ impl Worker {
             Ok(Pumped::Done) => {}
             Ok(Pumped::Paused) => {
                 if !std::mem::replace(&mut connection.is_paused, true) {
-                    self.paused.push(key);
+                    self.paused.push(connection.me);
                 }
             }
             Ok(Pumped::Unfinished) => {
@@ -240,6 +242,10 @@ impl Worker {
     }
 
     fn accept(&mut self, stream: TcpStream, over_limit: bool) {
+        if self.is_stopping {
+            self.stats.disconnect(Close::Stopping, "");
+            return;
+        }
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let me = ConnectionRef { key: key as u32, generation: self.next_generation };
@@ -300,22 +306,26 @@ impl Worker {
         }
     }
 
-    /// Serves paused connections that may be read again.
+    /// Serves paused connections that may be read again. Who has waited longest comes first, and whoever is paused anew
+    /// stands behind all that wait.
     fn resume_paused(&mut self) {
-        for key in std::mem::take(&mut self.paused) {
-            let Some(connection) = self.connections.get_mut(key as usize) else { continue };
-            if !connection.is_paused {
+        let mut waiting = Vec::new();
+        for at in std::mem::take(&mut self.paused) {
+            let Some(connection) = self.connections.get_mut(at.key as usize) else { continue };
+            if connection.me != at || !connection.is_paused {
                 continue;
             }
             if connection.phase != Phase::Lingering && !connection.may_take(&self.context) {
-                self.paused.push(key);
+                waiting.push(at);
                 continue;
             }
             connection.is_paused = false;
             // It was not silent: it was not heard.
             connection.heard_at = self.context.now_tick;
-            self.serve(key);
+            self.serve(at.key);
         }
+        waiting.append(&mut self.paused);
+        self.paused = waiting;
     }
 
     fn write_dirty(&mut self) {
@@ -425,29 +435,36 @@ impl Worker {
         }
     }
 
-    /// Reads no more, waits for what was read to be durable and acknowledged, and says goodbye.
+    /// Reads no more, waits for what was read to be durable and acknowledged, and says goodbye. Wills on ingest topics, which
+    /// the goodbye makes due, are waited for as well.
     fn drain(mut self, events: &mut Events) {
+        self.is_stopping = true;
         let deadline = Instant::now() + DRAIN;
+        self.drain_outbox(events, deadline);
+        let keys: Vec<u32> = self.connections.iter().map(|(key, _)| key as u32).collect();
+        for key in keys {
+            self.close(key, Close::Stopping);
+        }
+        self.drain_outbox(events, deadline);
+        if !self.context.outbox.is_empty() {
+            tracing::warn!("stopped before the last fixes were durable; they were not acknowledged");
+        }
+    }
+
+    fn drain_outbox(&mut self, events: &mut Events, deadline: Instant) {
         loop {
             self.context.outbox.flush();
             self.write_dirty();
             let left = deadline.saturating_duration_since(Instant::now());
             if self.context.outbox.is_empty() || left.is_zero() {
-                break;
+                return;
             }
             // Only the mailbox matters now; events of connections pass by.
             if self.poll.poll(events, Some(left)).is_err() {
-                break;
+                return;
             }
             self.read_clocks();
             self.take_messages();
-        }
-        if !self.context.outbox.is_empty() {
-            tracing::warn!("stopped before the last fixes were durable; they were not acknowledged");
-        }
-        let keys: Vec<u32> = self.connections.iter().map(|(key, _)| key as u32).collect();
-        for key in keys {
-            self.close(key, Close::Stopping);
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::fix::{Element, Reason, Verdict};
 use crate::ids::DriverKey;
 use crate::units::TimestampMs;
 
+/// Elements that an emptied batch keeps room for.
+const KEPT_ELEMENTS_MAX: usize = 16_384;
+
 /// Consecutive elements of one driver.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -57,8 +60,11 @@ impl Batch {
         Self { received, runs: Vec::new(), elements: Vec::new(), verdicts: Vec::new(), origin }
     }
 
-    /// Empties the batch for another round with the memory it has.
+    /// Empties the batch for another round with the memory it has, unless that is more than most rounds need.
     pub fn clear(&mut self) {
+        if self.elements.capacity() > KEPT_ELEMENTS_MAX {
+            *self = Self::new(self.received, Arc::clone(&self.origin));
+        }
         self.runs.clear();
         self.elements.clear();
         self.verdicts.clear();

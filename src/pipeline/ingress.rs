@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::Sender;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::account::{Books, Page};
 use super::batch::{Batch, Origin, Received};
@@ -25,9 +25,10 @@ const REQUESTS_IN_FLIGHT_MAX: usize = 512;
 /// Looks at a track's newest end that wait at once.
 const QUERIES_IN_FLIGHT_MAX: usize = 256;
 
-/// What a shard's inbox is needed for beside the doors: turns that end, requests, looks, and the word to stop.
+/// What a shard's inbox is needed for beside the doors: turns that end, requests, looks, the
+/// news that the journal failed, and the word to stop.
 pub(super) const INBOX_MESSAGES_RESERVED: usize =
-    TURNS_IN_FLIGHT_MAX + REQUESTS_IN_FLIGHT_MAX + QUERIES_IN_FLIGHT_MAX + 1;
+    TURNS_IN_FLIGHT_MAX + REQUESTS_IN_FLIGHT_MAX + QUERIES_IN_FLIGHT_MAX + 2;
 
 /// The pipeline is stopping, or its journal failed: nothing was stored, try again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,8 +64,8 @@ struct Inner {
     registry: Arc<Registry>,
     history: Option<History>,
     claimed: AtomicUsize,
-    requests: Semaphore,
-    queries: Semaphore,
+    requests: Arc<Semaphore>,
+    queries: Arc<Semaphore>,
 }
 
 /// A handle to all shards. Clones are cheap.
@@ -107,11 +108,15 @@ impl Drop for Claim {
 
 /// A request that waits for its verdicts.
 #[derive(Debug)]
-struct Request(Mutex<Option<oneshot::Sender<Vec<Verdict>>>>);
+struct Request {
+    waiting: Mutex<Option<oneshot::Sender<Vec<Verdict>>>>,
+    /// Its batch's room in the inbox: given back with the batch, also when whoever asked has gone long before.
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Origin for Request {
     fn judged(&self, batch: Batch) {
-        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(waiting) = waiting {
             // Whoever asked may have gone; the fixes are stored all the same.
             drop(waiting.send(batch.verdicts));
@@ -132,8 +137,8 @@ impl Ingress {
             registry,
             history,
             claimed: AtomicUsize::new(INBOX_MESSAGES_RESERVED),
-            requests: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
-            queries: Semaphore::new(QUERIES_IN_FLIGHT_MAX),
+            requests: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX)),
+            queries: Arc::new(Semaphore::new(QUERIES_IN_FLIGHT_MAX)),
         }))
     }
 
@@ -179,9 +184,10 @@ impl Ingress {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let _permit = self.0.requests.acquire().await.map_err(|_| Unavailable)?;
+        let permit = Arc::clone(&self.0.requests).acquire_owned().await.map_err(|_| Unavailable)?;
         let (waiting, verdicts) = oneshot::channel();
-        let mut batch = Batch::new(Received::Live(received_at), Arc::new(Request(Mutex::new(Some(waiting)))));
+        let request = Request { waiting: Mutex::new(Some(waiting)), _permit: permit };
+        let mut batch = Batch::new(Received::Live(received_at), Arc::new(request));
         batch.add_payload(&driver, |into| *into = elements);
         self.0.shards[self.shard_of(&driver)].send(Message::Batch(batch)).map_err(|_| Unavailable)?;
         let verdicts = verdicts.await.map_err(|_| Unavailable)?;
@@ -200,10 +206,10 @@ impl Ingress {
     ) -> Result<Option<Vec<Fix>>, TrackError> {
         let (Ok(tenant), Ok(driver)) = (TenantId::new(tenant), DriverId::new(driver)) else { return Ok(None) };
         // Memory first: what leaves it after this look is in the store before the next.
-        let recent = self.recent(DriverKey::new(tenant.clone(), driver.clone()), from, to).await?;
+        let recent = self.recent(DriverKey::new(tenant.clone(), driver.clone()), from, to, limit).await?;
         let Some(recent) = recent else { return Ok(None) };
         let Some(history) = &self.0.history else {
-            return Ok(Some(recent.into_iter().take(limit).collect()));
+            return Ok(Some(recent));
         };
         let store = history.store.clone();
         let stored =
@@ -241,11 +247,12 @@ impl Ingress {
         driver: DriverKey,
         from: TimestampMs,
         to: TimestampMs,
+        limit: usize,
     ) -> Result<Option<Vec<Fix>>, Unavailable> {
-        let _permit = self.0.queries.acquire().await.map_err(|_| Unavailable)?;
+        let permit = Arc::clone(&self.0.queries).acquire_owned().await.map_err(|_| Unavailable)?;
         let (reply, answer) = oneshot::channel();
         let shard = self.shard_of(&driver);
-        let query = RecentQuery { driver, from, to, reply };
+        let query = RecentQuery { driver, from, to, limit, permit, reply };
         self.0.shards[shard].send(Message::Recent(query)).map_err(|_| Unavailable)?;
         answer.await.map_err(|_| Unavailable)
     }

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod batch;
 mod drivers;
+mod element;
 mod ingress;
 mod judge;
 mod registry;
@@ -15,8 +16,9 @@ mod tests;
 mod window;
 
 use std::num::NonZeroUsize;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -31,12 +33,12 @@ pub use shard::History;
 use crate::counts::Counts;
 use crate::geo::GeoIndex;
 use crate::ids::{DriverId, DriverKey, TenantId};
-use crate::journal::{Frame, Journal, Malformed, Record};
+use crate::journal::{APPENDERS_MAX, Frame, Journal, Malformed, Record};
 use crate::live::Feed;
 use account::Books;
 use ingress::{INBOX_MESSAGES_MAX, INBOX_MESSAGES_RESERVED};
 use registry::Registry;
-use shard::{Message, Shard, Shared};
+use shard::{Message, SEQUENCE_MAX, Shard, Shared, UNSTORED_FIXES_MAX};
 
 /// How the pipeline is cut.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +68,10 @@ pub struct Recovering {
     shared: Shared,
     registry: Arc<Registry>,
     inboxes: Vec<(Sender<Message>, Receiver<Message>)>,
+    /// The frame up to which the store held everything when recovery began.
+    stored_sequence: u64,
+    /// Fixes beyond it.
+    unstored_fixes: usize,
     books: Vec<Arc<Books>>,
     shards: Vec<Shard>,
     ingress: Ingress,
@@ -76,6 +82,7 @@ pub struct Pipeline {
     ingress: Ingress,
     threads: Vec<JoinHandle<()>>,
     failed: Arc<AtomicBool>,
+    waiting_for_store: Arc<AtomicUsize>,
 }
 
 /// What the pipeline is built from.
@@ -103,6 +110,10 @@ impl Recovering {
             0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
             shards => shards,
         };
+        let shards = shards.min(usize::from(APPENDERS_MAX));
+        // Without a store fixes may leave memory at once.
+        let stored_sequence =
+            parts.history.as_ref().map_or(SEQUENCE_MAX, |history| history.stored_sequence.load(Ordering::Acquire));
         let registry = Arc::new(Registry::new(parts.registry));
         let shared = Shared {
             rules: Arc::new(parts.rules),
@@ -111,14 +122,16 @@ impl Recovering {
             geo: parts.geo,
             feed: parts.feed,
             history: parts.history,
+            unstored_fixes_max: UNSTORED_FIXES_MAX / shards,
             failed: Arc::default(),
+            waiting_for_store: Arc::default(),
         };
         let books: Vec<Arc<Books>> = (0..shards).map(|_| Arc::default()).collect();
         let inboxes: Vec<_> = (0..shards).map(|_| bounded(INBOX_MESSAGES_MAX)).collect();
         let senders = inboxes.iter().map(|(sender, _)| sender.clone()).collect();
         let ingress = Ingress::new(senders, books.clone(), Arc::clone(&registry), shared.history.clone());
         let shards = books.iter().map(|books| Shard::new(shared.clone(), Arc::clone(books))).collect();
-        Self { shared, registry, inboxes, books, shards, ingress }
+        Self { shared, registry, inboxes, stored_sequence, unstored_fixes: 0, books, shards, ingress }
     }
 
     /// Takes in one frame's decisions. They are applied, not judged again.
@@ -141,7 +154,9 @@ impl Recovering {
                 }
                 Record::Fix { fix, late } => {
                     let (key, shard) = current.as_ref().ok_or(Malformed)?;
-                    self.shards[*shard].recover(key, &fix, frame.sequence);
+                    self.unstored_fixes += usize::from(frame.sequence > self.stored_sequence);
+                    let stored_sequence = if self.has_outrun_store() { SEQUENCE_MAX } else { self.stored_sequence };
+                    self.shards[*shard].recover(key, &fix, frame.sequence, stored_sequence);
                     // Stored fixes are counted where they stand; counter records hold what else became of others.
                     let counts = Counts { stored: 1, late: u64::from(late), ..Counts::default() };
                     self.books[*shard].recover(key.tenant(), &counts);
@@ -153,6 +168,12 @@ impl Recovering {
             }
         }
         Ok(())
+    }
+
+    /// Whether the store is so far behind the journal that what it lacks could not all be kept in memory. Then the windows
+    /// hold less than a shard needs, and the store has to reach the journal's end before [`Recovering::start`].
+    pub fn has_outrun_store(&self) -> bool {
+        self.unstored_fixes > UNSTORED_FIXES_MAX
     }
 
     fn recover_tenant(&self, name: &str) -> Option<TenantId> {
@@ -172,16 +193,26 @@ impl Recovering {
             if let Some(stored_sequence) = stored_sequence {
                 shard.follow_store(stored_sequence);
             }
+            let told_of_failure = sender.clone();
             let appender = journal.appender(Box::new(move |sequences: &[u64]| {
                 for sequence in sequences {
                     // A shard that is gone has given its turns back.
                     drop(sender.send(Message::Durable(*sequence)));
                 }
             }));
+            journal.on_failure(Box::new(move |_| drop(told_of_failure.send(Message::JournalFailed))));
+            let failed = Arc::clone(&self.shared.failed);
             let thread = thread::Builder::new().name(format!("shard-{index}"));
-            threads.push(thread.spawn(move || shard.run(&inbox, &appender))?);
+            threads.push(thread.spawn(move || {
+                // Its drivers' fixes would wait for good, and nobody would know why.
+                if panic::catch_unwind(AssertUnwindSafe(|| shard.run(&inbox, &appender))).is_err() {
+                    tracing::error!(shard = index, "a shard panicked, which is a fault of the program's");
+                    failed.store(true, Ordering::Release);
+                }
+            })?);
         }
-        Ok(Pipeline { ingress: self.ingress, threads, failed: self.shared.failed })
+        let Shared { failed, waiting_for_store, .. } = self.shared;
+        Ok(Pipeline { ingress: self.ingress, threads, failed, waiting_for_store })
     }
 }
 
@@ -194,6 +225,11 @@ impl Pipeline {
     /// Whether a shard had to give up, so that the engine must end.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// How many shards take nothing in until the store has caught up, for as long as the pipeline lives.
+    pub fn waiting_for_store(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.waiting_for_store)
     }
 
     /// Ends what is under way and stops. Doors are closed before.

@@ -3,20 +3,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::account::{Books, TurnCounts};
 use super::batch::{Batch, Received};
 use super::drivers::{DriverIndex, Drivers};
-use super::judge::{Judged, Rules};
+use super::element::{NotStored, judge_element};
+use super::judge::Rules;
 use super::registry::Registry;
-use super::window::Place;
 use crate::counts::Counts;
-use crate::fix::{Element, Fix, Reason, Verdict};
+use crate::fix::{Fix, Verdict};
 use crate::geo::GeoIndex;
 use crate::ids::DriverKey;
 use crate::journal::{Appender, TURN_TENANTS_MAX, TurnEncoder};
@@ -31,8 +31,12 @@ pub(super) const TURNS_IN_FLIGHT_MAX: usize = 8;
 /// Elements of one turn. A batch that is longer goes on in the next.
 const TURN_ELEMENTS_MAX: usize = 8_192;
 
-/// Durable fixes that the store may be behind before the shard waits for it. They are in memory as long.
-const UNSTORED_FIXES_MAX: usize = 2_000_000;
+/// Durable fixes that the store may be behind, of all shards together, before they wait for it. They are in memory as long,
+/// at some 80 bytes each.
+pub(super) const UNSTORED_FIXES_MAX: usize = 2_000_000;
+
+/// Beyond every frame of a journal, and below a pending fix's mark.
+pub(super) const SEQUENCE_MAX: u64 = u64::MAX - 1;
 
 /// How often a waiting shard looks whether the store caught up.
 const STORE_LOOK: Duration = Duration::from_millis(20);
@@ -44,6 +48,8 @@ pub(super) enum Message {
     Batch(Batch),
     /// The oldest turn in flight is durable, as this frame.
     Durable(u64),
+    /// The journal failed: no turn will be durable any more.
+    JournalFailed,
     /// Tell the durable fixes in memory of a driver.
     Recent(RecentQuery),
     /// End what is under way, give everything back and leave.
@@ -56,6 +62,9 @@ pub(super) struct RecentQuery {
     pub(super) driver: DriverKey,
     pub(super) from: TimestampMs,
     pub(super) to: TimestampMs,
+    pub(super) limit: usize,
+    /// Held until the shard has answered, whoever still listens.
+    pub(super) permit: OwnedSemaphorePermit,
     /// Answered with `None` if the driver was never heard of.
     pub(super) reply: oneshot::Sender<Option<Vec<Fix>>>,
 }
@@ -79,15 +88,19 @@ pub(super) struct Shared {
     pub(super) feed: Feed,
     /// `None`: the store is off, and what is below the floor is `past`.
     pub(super) history: Option<History>,
+    /// This shard's part of [`UNSTORED_FIXES_MAX`].
+    pub(super) unstored_fixes_max: usize,
     /// Set by a shard that had to give up, for the engine to end on.
     pub(super) failed: Arc<AtomicBool>,
+    /// How many shards wait for the store.
+    pub(super) waiting_for_store: Arc<AtomicUsize>,
 }
 
 impl Shared {
     /// The frame up to which fixes may leave memory.
     fn stored_sequence(&self) -> u64 {
-        // Without a store nothing is waited for: a fix may go once it is durable. The highest value is a pending fix's.
-        self.history.as_ref().map_or(u64::MAX - 1, |history| history.stored_sequence.load(Ordering::Acquire))
+        // Without a store nothing is waited for: a fix may go once it is durable.
+        self.history.as_ref().map_or(SEQUENCE_MAX, |history| history.stored_sequence.load(Ordering::Acquire))
     }
 }
 
@@ -126,7 +139,9 @@ pub(super) struct Shard {
     unstored: VecDeque<Unstored>,
     unstored_fixes: usize,
     encoder: TurnEncoder,
-    store_failed: bool,
+    /// The journal takes nothing more, or the store does not say what is new: nothing can be judged any more.
+    has_failed: bool,
+    is_waiting_for_store: bool,
 }
 
 impl Shard {
@@ -140,21 +155,36 @@ impl Shard {
             unstored: VecDeque::new(),
             unstored_fixes: 0,
             encoder: TurnEncoder::new(),
-            store_failed: false,
+            has_failed: false,
+            is_waiting_for_store: false,
         }
     }
 
     /// Takes in a fix that the journal holds. Nothing is judged: the journal's decisions stand.
-    pub(super) fn recover(&mut self, key: &Arc<DriverKey>, fix: &Fix, sequence: u64) {
+    pub(super) fn recover(&mut self, key: &Arc<DriverKey>, fix: &Fix, sequence: u64, stored_sequence: u64) {
         let index = self.drivers.find(key).unwrap_or_else(|| {
             self.shared.registry.add_driver();
             self.drivers.insert(Arc::clone(key))
         });
-        let stored_sequence = self.shared.stored_sequence();
         let window = &mut self.drivers.at(index).window;
         window.insert(*fix);
         window.mark_durable(fix.time, sequence);
         window.trim(self.shared.window_fixes, stored_sequence);
+        let is_overfull = window.len() > self.shared.window_fixes;
+        if self.shared.history.is_some() && sequence > stored_sequence {
+            self.add_unstored(sequence, 1, is_overfull.then_some(index));
+        }
+    }
+
+    fn add_unstored(&mut self, sequence: u64, fixes: usize, overfull: impl IntoIterator<Item = DriverIndex>) {
+        self.unstored_fixes += fixes;
+        match self.unstored.back_mut() {
+            Some(newest) if newest.sequence == sequence => {
+                newest.fixes += fixes;
+                newest.overfull.extend(overfull);
+            }
+            _ => self.unstored.push_back(Unstored { sequence, fixes, overfull: overfull.into_iter().collect() }),
+        }
     }
 
     /// Puts every recovered driver where it was last.
@@ -178,7 +208,6 @@ impl Shard {
     /// Runs until told to stop, or until nobody is left to tell it anything.
     pub(super) fn run(mut self, inbox: &Receiver<Message>, appender: &Appender) {
         let mut stopping = false;
-        let mut failed = false;
         loop {
             let told = if self.unstored.is_empty() {
                 inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -195,10 +224,10 @@ impl Shard {
                 stopping |= self.told(message);
             }
             self.forget_stored();
-            while !failed && self.may_turn() {
-                failed = !self.turn(appender);
+            while !self.has_failed && self.may_turn() {
+                self.turn(appender);
             }
-            if failed {
+            if self.has_failed {
                 self.give_back_unjudged();
                 self.shared.failed.store(true, Ordering::Release);
             }
@@ -213,22 +242,34 @@ impl Shard {
         match message {
             Message::Batch(batch) => self.waiting.push_back(batch),
             Message::Durable(sequence) => self.end_turn(sequence),
+            Message::JournalFailed => self.has_failed = true,
             Message::Recent(query) => self.tell_recent(query),
             Message::Stop => return true,
         }
         false
     }
 
-    fn may_turn(&self) -> bool {
-        !self.waiting.is_empty()
-            && self.in_flight.len() < TURNS_IN_FLIGHT_MAX
-            && self.unstored_fixes < UNSTORED_FIXES_MAX
+    fn may_turn(&mut self) -> bool {
+        let is_store_behind = self.unstored_fixes >= self.shared.unstored_fixes_max;
+        if is_store_behind != self.is_waiting_for_store {
+            self.is_waiting_for_store = is_store_behind;
+            if is_store_behind {
+                tracing::warn!(
+                    fixes = self.unstored_fixes,
+                    "the embedded store is too far behind: a shard waits for it"
+                );
+                self.shared.waiting_for_store.fetch_add(1, Ordering::Relaxed);
+            } else {
+                tracing::info!("the embedded store caught up: the shard goes on");
+                self.shared.waiting_for_store.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        !self.waiting.is_empty() && self.in_flight.len() < TURNS_IN_FLIGHT_MAX && !is_store_behind
     }
 
-    /// Judges what waits and hands it to the journal; false if that is over for good: the journal takes nothing any more,
-    /// or the store does not say what is new.
-    fn turn(&mut self, appender: &Appender) -> bool {
-        let Some(first) = self.waiting.front() else { return true };
+    /// Judges what waits and hands it to the journal.
+    fn turn(&mut self, appender: &Appender) {
+        let Some(first) = self.waiting.front() else { return };
         self.encoder.begin(received_at(first));
         let mut turn = Turn::default();
         let mut elements_left = TURN_ELEMENTS_MAX;
@@ -248,7 +289,9 @@ impl Shard {
         }
         self.books.open_turn(turn.counts.as_slice());
         self.in_flight.push_back(turn);
-        !self.store_failed && appender.append(self.encoder.finish()).is_ok()
+        if !self.has_failed {
+            self.has_failed = appender.append(self.encoder.finish()).is_err();
+        }
     }
 
     /// Judges a batch, or as much of it as the turn has room for: the verdicts tell how far it came, and the next turn goes
@@ -281,7 +324,7 @@ impl Shard {
                     }
                     Err(NotStored::Verdict(verdict)) => verdict,
                     Err(NotStored::StoreFailed) => {
-                        self.store_failed = true;
+                        self.has_failed = true;
                         return;
                     }
                 };
@@ -325,8 +368,7 @@ impl Shard {
             }
         }
         if self.shared.history.is_some() && !turn.accepted.is_empty() {
-            self.unstored_fixes += turn.accepted.len();
-            self.unstored.push_back(Unstored { sequence, fixes: turn.accepted.len(), overfull });
+            self.add_unstored(sequence, turn.accepted.len(), overfull);
         }
         if self.shared.feed.is_wanted() {
             self.feed_live(&turn.accepted);
@@ -365,12 +407,14 @@ impl Shard {
     }
 
     fn tell_recent(&mut self, query: RecentQuery) {
-        let recent = self
-            .drivers
-            .find(&query.driver)
-            .map(|index| self.drivers.at(index).window.durable_between(query.from, query.to).copied().collect());
+        let RecentQuery { driver, from, to, limit, permit, reply } = query;
+        let recent = self.drivers.find(&driver).map(|index| {
+            let window = &self.drivers.at(index).window;
+            window.durable_between(from, to).take(limit).copied().collect()
+        });
         // Whoever asked may have gone.
-        drop(query.reply.send(recent));
+        drop(reply.send(recent));
+        drop(permit);
     }
 
     /// Nothing that is here will ever be durable, and nobody may think it is.
@@ -390,71 +434,4 @@ fn received_at(batch: &Batch) -> TimestampMs {
         Received::Live(received_at) => received_at,
         Received::Recorded => batch.elements.iter().flatten().find_map(|report| report.time).unwrap_or_default(),
     }
-}
-
-/// Why an element was not stored.
-#[derive(Debug)]
-enum NotStored {
-    /// Judged, and that is its verdict.
-    Verdict(Verdict),
-    /// The store could not say whether it is new, so that no verdict would be true.
-    StoreFailed,
-}
-
-impl From<Reason> for NotStored {
-    fn from(reason: Reason) -> Self {
-        Self::Verdict(Verdict::Rejected(reason))
-    }
-}
-
-/// Judges one element against the rules and its driver's past. A fix that is new is in the window afterwards, pending.
-///
-/// `index` is the driver's place if it is known; a driver's first good fix makes it known.
-fn judge_element(
-    shared: &Shared,
-    drivers: &mut Drivers,
-    key: &Arc<DriverKey>,
-    index: &mut Option<DriverIndex>,
-    element: &Element,
-    received: Received,
-) -> Result<(DriverIndex, Fix, bool), NotStored> {
-    let report = element.as_ref().map_err(|reason| *reason)?;
-    let judged = shared.rules.judge(report, received)?;
-    if index.is_none() && !shared.registry.has_room() {
-        return Err(Reason::UnknownDriver.into());
-    }
-    shared.rules.judge_accuracy(report)?;
-    let index = *index.get_or_insert_with(|| {
-        shared.registry.add_driver();
-        drivers.insert(Arc::clone(key))
-    });
-    let window = &mut drivers.at(index).window;
-    let (mut fix, timeless) = match judged {
-        Judged::Timed(fix) => (fix, false),
-        Judged::Timeless(fix) => (fix, true),
-    };
-    let late = loop {
-        if timeless {
-            fix.time = window.next_free(fix.time);
-        }
-        match window.place(fix.time) {
-            Place::Newest => break false,
-            Place::Late => break true,
-            Place::Taken => return Err(NotStored::Verdict(Verdict::Duplicate)),
-            Place::BelowFloor if !is_stored(shared, key, fix.time)? => break true,
-            Place::BelowFloor if timeless => fix.time = fix.time.saturating_add_ms(1),
-            Place::BelowFloor => return Err(NotStored::Verdict(Verdict::Duplicate)),
-        }
-    };
-    window.insert(fix);
-    Ok((index, fix, late))
-}
-
-/// Whether the store holds a fix that memory cannot tell of.
-fn is_stored(shared: &Shared, key: &DriverKey, time: TimestampMs) -> Result<bool, NotStored> {
-    let Some(history) = &shared.history else { return Err(Reason::Past.into()) };
-    history.store.contains(key.tenant().as_str(), key.driver().as_str(), time).map_err(|error| {
-        tracing::error!(%error, "the store did not say whether a fix is new: this shard stops, check the disk of `data_dir`");
-        NotStored::StoreFailed
-    })
 }

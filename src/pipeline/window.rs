@@ -73,13 +73,24 @@ impl Window {
 
     /// The first time from `time` on that no fix in memory has.
     pub(super) fn next_free(&self, time: TimestampMs) -> TimestampMs {
-        let Ok(mut index) = self.find(time) else { return time };
-        let mut free = time;
-        while self.kept.get(index).is_some_and(|kept| kept.fix.time == free) {
-            free = free.saturating_add_ms(1);
-            index += 1;
+        let Ok(taken) = self.find(time) else { return time };
+        // Times are whole and rise, so that those which follow without a gap are the ones as far off as their place.
+        let is_in_row = |index: usize| self.kept[index].fix.time.0 - time.0 == (index - taken) as i64;
+        let (mut in_row, mut beyond) = (taken, self.kept.len());
+        while beyond - in_row > 1 {
+            let middle = in_row + (beyond - in_row) / 2;
+            if is_in_row(middle) {
+                in_row = middle;
+            } else {
+                beyond = middle;
+            }
         }
-        free
+        self.kept[in_row].fix.time.saturating_add_ms(1)
+    }
+
+    /// The first time that is free beyond what only the store can tell of.
+    pub(super) fn next_free_above_floor(&self) -> TimestampMs {
+        self.next_free(self.floor.saturating_add_ms(1))
     }
 
     /// Takes in a fix that was judged new, as pending.
