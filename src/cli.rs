@@ -144,7 +144,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             start_log()?;
-            serve(&config)
+            serve(config)
         }
         Command::Replay(args) => {
             start_log()?;
@@ -193,7 +193,7 @@ fn start_log() -> anyhow::Result<()> {
 }
 
 /// Serves until told to stop, then drains.
-fn serve(config: &Config) -> anyhow::Result<()> {
+fn serve(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("rhumb-async")
         .enable_all()

@@ -2,6 +2,7 @@
 
 mod core;
 mod metrics;
+mod open_files;
 mod replaying;
 
 use std::fs;
@@ -79,7 +80,8 @@ impl Engine {
     ///
     /// # Errors
     /// A part that did not start; [`Failure`] within where the exit code depends on it.
-    pub fn start(config: &Config) -> anyhow::Result<Self> {
+    pub fn start(mut config: Config) -> anyhow::Result<Self> {
+        open_files::fit(&mut config);
         // Before recovery, which may take long: an address in use is told at once.
         let mqtt_listener = bind("mqtt.listen", config.mqtt.listen)?;
         let http_listener = bind("http.listen", config.http.listen)?;
@@ -89,7 +91,7 @@ impl Engine {
             http: http_listener.local_addr()?,
             admin: admin_listener.local_addr()?,
         };
-        let core = Core::start(config)?;
+        let core = Core::start(&config)?;
         let (failed, failures) = mpsc::channel(1);
         core.journal.on_failure(Box::new(move |reason| drop(failed.try_send(reason.to_owned()))));
 

@@ -12,6 +12,7 @@ mod clients;
 mod close;
 pub mod codec;
 mod config;
+mod connect;
 mod connection;
 mod fanout;
 mod frame;

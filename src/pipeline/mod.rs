@@ -13,6 +13,7 @@ mod registry;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod unstored;
 mod window;
 
 use std::num::NonZeroUsize;

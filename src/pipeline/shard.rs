@@ -15,6 +15,7 @@ use super::drivers::{DriverIndex, Drivers};
 use super::element::{NotStored, judge_element};
 use super::judge::Rules;
 use super::registry::Registry;
+use super::unstored::Unstored;
 use crate::counts::Counts;
 use crate::fix::{Fix, Verdict};
 use crate::geo::GeoIndex;
@@ -120,15 +121,6 @@ struct Turn {
     counts: TurnCounts,
 }
 
-/// Durable fixes of one frame that the store does not have yet.
-#[derive(Debug)]
-struct Unstored {
-    sequence: u64,
-    fixes: usize,
-    /// Drivers whose windows are too long until the store has this frame.
-    overfull: Vec<DriverIndex>,
-}
-
 /// The state of one shard.
 pub(super) struct Shard {
     shared: Shared,
@@ -136,8 +128,7 @@ pub(super) struct Shard {
     drivers: Drivers,
     waiting: VecDeque<Batch>,
     in_flight: VecDeque<Turn>,
-    unstored: VecDeque<Unstored>,
-    unstored_fixes: usize,
+    unstored: Unstored,
     encoder: TurnEncoder,
     /// The journal takes nothing more, or the store does not say what is new: nothing can be judged any more.
     has_failed: bool,
@@ -152,8 +143,7 @@ impl Shard {
             drivers: Drivers::default(),
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
-            unstored: VecDeque::new(),
-            unstored_fixes: 0,
+            unstored: Unstored::default(),
             encoder: TurnEncoder::new(),
             has_failed: false,
             is_waiting_for_store: false,
@@ -172,18 +162,7 @@ impl Shard {
         window.trim(self.shared.window_fixes, stored_sequence);
         let is_overfull = window.len() > self.shared.window_fixes;
         if self.shared.history.is_some() && sequence > stored_sequence {
-            self.add_unstored(sequence, 1, is_overfull.then_some(index));
-        }
-    }
-
-    fn add_unstored(&mut self, sequence: u64, fixes: usize, overfull: impl IntoIterator<Item = DriverIndex>) {
-        self.unstored_fixes += fixes;
-        match self.unstored.back_mut() {
-            Some(newest) if newest.sequence == sequence => {
-                newest.fixes += fixes;
-                newest.overfull.extend(overfull);
-            }
-            _ => self.unstored.push_back(Unstored { sequence, fixes, overfull: overfull.into_iter().collect() }),
+            self.unstored.add(sequence, 1, is_overfull.then_some(index));
         }
     }
 
@@ -250,12 +229,12 @@ impl Shard {
     }
 
     fn may_turn(&mut self) -> bool {
-        let is_store_behind = self.unstored_fixes >= self.shared.unstored_fixes_max;
+        let is_store_behind = self.unstored.fixes() >= self.shared.unstored_fixes_max;
         if is_store_behind != self.is_waiting_for_store {
             self.is_waiting_for_store = is_store_behind;
             if is_store_behind {
                 tracing::warn!(
-                    fixes = self.unstored_fixes,
+                    fixes = self.unstored.fixes(),
                     "the embedded store is too far behind: a shard waits for it"
                 );
                 self.shared.waiting_for_store.fetch_add(1, Ordering::Relaxed);
@@ -368,7 +347,7 @@ impl Shard {
             }
         }
         if self.shared.history.is_some() && !turn.accepted.is_empty() {
-            self.add_unstored(sequence, turn.accepted.len(), overfull);
+            self.unstored.add(sequence, turn.accepted.len(), overfull);
         }
         if self.shared.feed.is_wanted() {
             self.feed_live(&turn.accepted);
@@ -398,9 +377,8 @@ impl Shard {
             return;
         }
         let stored_sequence = self.shared.stored_sequence();
-        while let Some(unstored) = self.unstored.pop_front_if(|oldest| oldest.sequence <= stored_sequence) {
-            self.unstored_fixes -= unstored.fixes;
-            for driver in unstored.overfull {
+        while let Some(overfull) = self.unstored.take_stored(stored_sequence) {
+            for driver in overfull {
                 self.drivers.at(driver).window.trim(self.shared.window_fixes, stored_sequence);
             }
         }

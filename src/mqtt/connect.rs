@@ -1,0 +1,162 @@
+//! CONNECT: who comes, whether it may, whose place it takes, and the link to the router for those who need one.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use super::clients::ClientRef;
+use super::close::Close;
+use super::codec::{self, ConnAckProperties, Connect, Malformed, ServerPacket, Version, Will};
+use super::connection::{Connection, Outbound, Phase, Session};
+use super::frame::Packet;
+use super::mailbox::{ConnectionRef, Message};
+use super::router::{Attach, CloseReason, Deliver, Link, Mount};
+use super::topic::{self, Topic};
+use super::worker::{Context, TICKS_PER_S, Tick};
+
+const CONNECT: u8 = 1;
+
+impl Connection {
+    /// The first packet, which must be a CONNECT [MQTT-3.1.0-1].
+    pub(super) fn connect(&mut self, context: &mut Context, packet: &Packet<'_>) -> Result<(), Close> {
+        if packet.first_byte() >> 4 != CONNECT {
+            return Err(Close::Malformed(Malformed {
+                what: "the first packet is no CONNECT",
+                clause: "MQTT-3.1.0-1",
+                reason: 0x82,
+            }));
+        }
+        let connect = codec::decode_connect(packet.bytes).map_err(|malformed| {
+            if let Some(version) = version_of(packet) {
+                self.refuse_connect(version, malformed.reason);
+            } else if malformed.reason == 0x84 {
+                self.refuse_connect(Version::V4, malformed.reason);
+                return Close::UnsupportedVersion;
+            }
+            Close::Malformed(malformed)
+        })?;
+        let version = connect.version;
+        let refusal = if self.over_limit {
+            Some(Close::TooManyConnections)
+        } else if connect.authentication_method.is_some() {
+            Some(Close::AuthMethodRefused)
+        } else if version == Version::V4 && connect.client_id.is_empty() && !connect.clean_start {
+            Some(Close::ClientIdRefused)
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            if let Some(reason) = why.reason_code() {
+                self.refuse_connect(version, reason);
+            }
+            return Err(why);
+        }
+        self.begin_session(context, connect)
+    }
+
+    fn begin_session(&mut self, context: &mut Context, connect: Connect) -> Result<(), Close> {
+        let is_id_assigned = connect.client_id.is_empty();
+        let client_id = if is_id_assigned { assigned_client_id(self.me, context.worker) } else { connect.client_id };
+        let me = ClientRef { worker: context.worker, connection: self.me };
+        if let Some(former) = context.clients.take(&client_id, me) {
+            context.mailboxes[former.worker]
+                .send(Message::Close { connection: former.connection, why: Close::TakenOver });
+        }
+        let (ingest_will, routed_will) = match connect.will {
+            Some(will) if matches!(topic::classify(&will.topic), Topic::Ingest { .. }) => (Some(will), None),
+            other => (None, other),
+        };
+        self.silence_max = Tick::from(connect.keep_alive_s) * TICKS_PER_S * 3 / 2;
+        let has_kept_session = context.router.has_session(&Mount::Open, &client_id);
+        let session = Session {
+            version: connect.version,
+            client_id: client_id.into(),
+            is_id_assigned,
+            clean_start: connect.clean_start,
+            session_expiry_s: connect.session_expiry_s,
+            receive_maximum: connect.receive_maximum,
+            packet_bytes_max: connect.packet_bytes_max,
+            ingest_will,
+            link: None,
+            outbound: None,
+            retry: None,
+            unreleased: Vec::new(),
+        };
+        let needs_link = routed_will.is_some() || (has_kept_session && !session.clean_start);
+        if has_kept_session && session.clean_start && !needs_link {
+            let forgotten = context.router.forget(&Mount::Open, &session.client_id);
+            forgotten.map_err(|_| Close::Router(CloseReason::Unavailable))?;
+        }
+        self.session = Some(Box::new(session));
+        self.phase = Phase::Open;
+        if needs_link {
+            self.attach(context, routed_will)?;
+            self.phase = Phase::AwaitingLink;
+            self.phase_since = context.now_tick;
+            return Ok(());
+        }
+        self.send_connack(context, false);
+        Ok(())
+    }
+
+    pub(super) fn send_connack(&mut self, context: &Context, session_present: bool) {
+        let Some(session) = &self.session else { return };
+        let properties = ConnAckProperties {
+            receive_maximum: Some(context.config.in_flight_max),
+            packet_bytes_max: u32::try_from(context.config.packet_bytes_max).ok(),
+            assigned_client_id: session.is_id_assigned.then(|| session.client_id.to_string()),
+            ..ConnAckProperties::default()
+        };
+        let packet = ServerPacket::ConnAck { session_present, reason: 0, properties: Box::new(properties) };
+        codec::encode(session.version, &packet, &mut self.out);
+    }
+
+    pub(super) fn refuse_connect(&mut self, version: Version, reason: u8) {
+        let packet = ServerPacket::ConnAck { session_present: false, reason, properties: Box::default() };
+        codec::encode(version, &packet, &mut self.out);
+    }
+
+    /// The connection's link, made now if it has none.
+    pub(super) fn link(&mut self, context: &Context) -> Result<&Link, Close> {
+        if self.session.as_ref().is_some_and(|session| session.link.is_none()) {
+            self.attach(context, None)?;
+        }
+        let link = self.session.as_ref().and_then(|session| session.link.as_ref());
+        link.ok_or(Close::Router(CloseReason::Unavailable))
+    }
+
+    fn attach(&mut self, context: &Context, will: Option<Will>) -> Result<(), Close> {
+        let me = self.me;
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let queue_bytes_max = context.config.subscriber_queue_bytes_max;
+        let outbound = Arc::new(Outbound::new(Arc::clone(&context.mailboxes[context.worker]), me, queue_bytes_max));
+        let link = context.router.attach(Attach {
+            mount: Mount::Open,
+            client_id: session.client_id.to_string(),
+            version: session.version,
+            clean_start: session.clean_start,
+            session_expiry_s: session.session_expiry_s,
+            will,
+            receive_maximum: session.receive_maximum,
+            packet_bytes_max: session.packet_bytes_max,
+            outbox: Arc::clone(&outbound) as Arc<dyn Deliver>,
+        });
+        session.link = Some(link.map_err(|_| Close::Router(CloseReason::Unavailable))?);
+        session.outbound = Some(outbound);
+        Ok(())
+    }
+}
+
+/// The version of a CONNECT that may be malformed beyond its first bytes.
+fn version_of(packet: &Packet<'_>) -> Option<Version> {
+    match packet.body {
+        [0, 4, b'M', b'Q', b'T', b'T', 4, ..] => Some(Version::V4),
+        [0, 4, b'M', b'Q', b'T', b'T', 5, ..] => Some(Version::V5),
+        _ => None,
+    }
+}
+
+/// A client id that nobody has and nobody guesses [MQTT-3.1.3-6].
+fn assigned_client_id(connection: ConnectionRef, worker: usize) -> String {
+    let unguessable = RandomState::new().hash_one((connection.key, connection.generation, worker));
+    format!("rhumb-{worker}-{}-{unguessable:016x}", connection.generation)
+}
