@@ -1,6 +1,7 @@
 //! The pipeline on a real journal and a real store, against a model that remembers everything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, atomic::AtomicU64};
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fix::{Element, Reason, Report, Verdict};
-use crate::journal;
+use crate::journal::{self, Storage, StorageFile};
 use crate::sink::{self, Embedded, SinkHandle};
 use crate::store::Store;
 use crate::units::TimestampMs;
@@ -217,4 +218,85 @@ fn a_full_registry_knows_its_own_and_no_more() {
     assert_eq!(running.judge("d1", Received::Live(NOW), &[at(2)]), [Verdict::Accepted]);
     assert_eq!(running.pipeline.ingress().route("other", "d1").unwrap_err(), RouteError::TooManyTenants);
     running.stop();
+}
+
+/// A storage that forgets what it is given, until it fails to.
+#[derive(Debug, Default)]
+struct Failing(Arc<AtomicBool>);
+
+impl Storage for Failing {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn create(&self, _name: &str) -> io::Result<Box<dyn StorageFile>> {
+        Ok(Box::new(Self(Arc::clone(&self.0))))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        self.create(name)
+    }
+
+    fn open_for_write(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        self.create(name)
+    }
+
+    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl StorageFile for Failing {
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn write_all_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_len_bytes(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.0.load(Ordering::SeqCst) { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_journal_that_fails_gives_everything_back_unjudged_and_lets_the_engine_end() {
+    let is_failing = Arc::new(AtomicBool::new(false));
+    let storage = Arc::new(Failing(Arc::clone(&is_failing)));
+    let mut recovering = Recovering::new(Parts {
+        config: Config { shards: 1 },
+        dedupe: DedupeConfig::default(),
+        rules: Rules::default(),
+        registry: RegistryConfig::default(),
+        geo: Arc::default(),
+        feed: Feed::default(),
+        history: None,
+    });
+    let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
+    let (journal, _) = journal::open_on(storage, &journal::Config::default(), &mut apply).unwrap();
+    let pipeline = recovering.start(&journal, None).unwrap();
+    let running = Running { pipeline, journal: Arc::new(journal), sink: None, geo: Arc::default() };
+
+    assert_eq!(running.judge("d", Received::Live(NOW), &[at(1)]), [Verdict::Accepted]);
+    is_failing.store(true, Ordering::SeqCst);
+    // The first is under way when the sync fails, the second comes to a journal that is gone.
+    assert_eq!(running.judge("d", Received::Live(NOW), &[at(2)]), []);
+    assert_eq!(running.judge("d", Received::Live(NOW), &[at(3)]), []);
+    assert!(running.pipeline.has_failed());
+    assert_eq!(running.track("d"), [NOW.0 - 100_000 + 1], "what is not durable is not shown");
+    running.pipeline.stop();
+    drop(running.journal);
 }
