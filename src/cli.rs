@@ -80,8 +80,8 @@ enum Exit {
     Usage = 64,
     /// An input cannot be read.
     Data = 65,
-    /// The broker of a replay could not be reached, or was lost.
-    Broker = 69,
+    /// The broker of a replay could not be reached, or was lost; or a listener's address is taken.
+    Unavailable = 69,
     /// A fault of the program's.
     Software = 70,
     /// The journal could not be written or synced.
@@ -109,12 +109,13 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         return match error {
             replay::Error::BadSpeed(_) | replay::Error::BadUrl(_) | replay::Error::NoDriver { .. } => Exit::Usage,
             replay::Error::Unopened { .. } | replay::Error::Unreadable { .. } => Exit::Data,
-            replay::Error::Broker { .. } => Exit::Broker,
+            replay::Error::Broker { .. } => Exit::Unavailable,
             replay::Error::Stopped => Exit::JournalIo,
         };
     }
     match error.downcast_ref::<engine::Failure>() {
-        Some(engine::Failure::Journal(_)) => Exit::JournalIo,
+        Some(engine::Failure::Journal(_) | engine::Failure::Mismatch(_)) => Exit::JournalIo,
+        Some(engine::Failure::Listen(_)) => Exit::Unavailable,
         Some(engine::Failure::InUse(_)) => Exit::InUse,
         Some(engine::Failure::Part) | None => Exit::Software,
     }

@@ -84,6 +84,14 @@ impl Config {
             wants: "a loopback address while auth.mode is \"open\", since whoever reached it could do everything"
                 .to_owned(),
         })?;
+        if merged.config.data_dir.as_os_str().is_empty() {
+            return Err(Invalid {
+                origin: merged.origin_of("data_dir"),
+                key: Some("data_dir".to_owned()),
+                found: "\"\"".to_owned(),
+                wants: "a directory, such as \"data\"".to_owned(),
+            });
+        }
         Ok(merged.config)
     }
 

@@ -12,7 +12,7 @@ use anyhow::Context;
 use super::Failure;
 use crate::config::Config;
 use crate::geo::GeoIndex;
-use crate::journal::{self, Frame, Journal};
+use crate::journal::{self, Frame, Journal, JournalId, JournalPosition};
 use crate::live::Feed;
 use crate::pipeline::{History, Parts, Pipeline, Recovering};
 use crate::sink::{self, Embedded, SinkHandle, SinkState, SinkStatus};
@@ -53,6 +53,17 @@ impl Core {
             Some(store) => store.applied().context("cannot read the embedded store")?,
             None => None,
         };
+        let journal_dir = directory.join("journal");
+        if let Some(applied) = applied
+            && !journal::exists(&journal_dir).map_err(Failure::from)?
+        {
+            return Err(Failure::Mismatch(format!(
+                "{} is missing, and the store beside it holds its fixes up to frame {applied}: restore the journal from a \
+                 backup. To start anew instead, move the directory `store` away as well; its fixes are only there",
+                journal_dir.display()
+            ))
+            .into());
+        }
         let history = store.as_ref().map(|store| History {
             store: store.clone(),
             stored_sequence: Arc::new(AtomicU64::new(applied.map_or(0, |position| position.sequence))),
@@ -68,8 +79,7 @@ impl Core {
         });
         let began = Instant::now();
         let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
-        let (journal, recovered) =
-            journal::open(&directory.join("journal"), &config.journal, &mut apply).map_err(Failure::from)?;
+        let (journal, recovered) = journal::open(&journal_dir, &config.journal, &mut apply).map_err(Failure::from)?;
         if recovered.cut_bytes > 0 {
             tracing::warn!(bytes = recovered.cut_bytes, "cut a torn end off the journal; none of it was acknowledged");
         }
@@ -79,14 +89,8 @@ impl Core {
             seconds = began.elapsed().as_secs_f64(),
             "journal recovered"
         );
-        if let Some(applied) = applied
-            && (applied.journal != journal.id() || applied.sequence > recovered.last)
-        {
-            anyhow::bail!(
-                "the store in {} is of another journal than the one beside it ({applied}): move the directory `store` away, \
-                 and it is written anew from the journal",
-                directory.display()
-            );
+        if let Some(applied) = applied {
+            check_position(applied, journal.id(), recovered.last)?;
         }
         let journal = Arc::new(journal);
         let sink = match store {
@@ -129,6 +133,25 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// Refuses a store whose position is not in the journal: what is a duplicate could not be told.
+fn check_position(applied: JournalPosition, journal: JournalId, last: u64) -> Result<(), Failure> {
+    if applied.journal != journal {
+        return Err(Failure::Mismatch(format!(
+            "the store follows journal {}, and the one beside it is {journal}: put the pair that belongs together into \
+             `data_dir`, or move the directory `store` away, and it is written anew from this journal",
+            applied.journal
+        )));
+    }
+    if applied.sequence > last {
+        return Err(Failure::Mismatch(format!(
+            "the journal ends with frame {last}, and the store holds fixes up to frame {}: the journal has lost its end. \
+             Restore it from a backup; fixes of the frames between are only in the directory `store`",
+            applied.sequence
+        )));
+    }
+    Ok(())
 }
 
 /// Waits until the store holds everything up to a frame.

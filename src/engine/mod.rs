@@ -28,6 +28,9 @@ use crate::{http, journal};
 /// The file in the data directory that tells where the engine listens, for whoever gave it port 0.
 const ADDRESSES_FILE: &str = "addresses.json";
 
+/// Connections that may wait to be accepted: a fleet that comes back at once. The system may hold it lower.
+const LISTEN_BACKLOG: i32 = 4_096;
+
 /// How often shards and workers are asked whether they still run.
 const PARTS_LOOK: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,12 @@ pub enum Failure {
     /// The journal could not be read, written or synced.
     #[error("{0}")]
     Journal(String),
+    /// Journal and store in `data_dir` do not belong together.
+    #[error("{0}")]
+    Mismatch(String),
+    /// A listener that cannot be bound.
+    #[error("{0}")]
+    Listen(String),
     /// A thread gave up that nothing works without.
     #[error("a part of the engine gave up; the log says which and why")]
     Part,
@@ -172,12 +181,14 @@ async fn has_failed(core: &Core, door: &Door) {
     }
 }
 
-fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
+        // The standard library asks for 128 and has no say for more; a second call only changes that.
+        rustix::net::listen(&listener, LISTEN_BACKLOG)?;
         Ok(listener)
     });
-    bound.with_context(|| format!("cannot listen on {address}: give `{key}` another address"))
+    bound.map_err(|error| Failure::Listen(format!("cannot listen on {address}: {error}; give `{key}` another address")))
 }
 
 /// Writes the whole file or none of it.

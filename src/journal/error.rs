@@ -80,6 +80,9 @@ pub enum Damage {
     /// A header of another journal or with another first sequence than the file's name.
     #[error("its header belongs to another place")]
     Misplaced,
+    /// The segment that the journal begins with. Nothing takes it away, as long as no snapshot stands for it.
+    #[error("it is not there, and the journal begins with it")]
+    Gone,
     /// A frame whose length or checksum is wrong.
     #[error("a frame does not match its checksum")]
     Frame,

@@ -148,6 +148,18 @@ pub fn open(
     start(Arc::new(directory), Some(lock), config, apply)
 }
 
+/// Whether there is a journal in `dir`.
+///
+/// # Errors
+/// The directory is there and cannot be read.
+pub fn exists(dir: &Path) -> Result<bool, Error> {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.any(|entry| entry.is_ok_and(|entry| segment::is_name(&entry.file_name())))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(format!("look into {}", dir.display()))(error)),
+    }
+}
+
 /// As [`open`], on other than a directory: nobody else may use `storage`.
 pub fn open_on(
     storage: Arc<dyn Storage>,

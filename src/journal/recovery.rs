@@ -14,6 +14,9 @@ use super::storage::Storage;
 use super::{JournalId, Recovered};
 use crate::units::TimestampMs;
 
+/// The sequence of a journal's first frame.
+const FIRST_SEQUENCE: u64 = 1;
+
 /// Called with every frame, in order; an error says that its records do not read.
 pub(super) type Apply<'a> = &'a mut dyn FnMut(&Frame<'_>) -> Result<(), Malformed>;
 
@@ -34,10 +37,15 @@ pub(super) fn recover(storage: &Arc<dyn Storage>, apply: Apply<'_>) -> Result<Re
     let firsts = segment::list(storage.as_ref())?;
     let (Some(&oldest), Some(&newest)) = (firsts.first(), firsts.last()) else {
         let journal = new_id()?;
-        let segment = Segment::create(storage, journal, 1).map_err(Error::io("create the first segment"))?;
+        let segment =
+            Segment::create(storage, journal, FIRST_SEQUENCE).map_err(Error::io("create the first segment"))?;
         let (received_at, recovered) = (TimestampMs::default(), Recovered::default());
         return Ok(Ready { journal, segment, received_at, is_sealed: true, recovered });
     };
+    if oldest != FIRST_SEQUENCE {
+        let segment = segment::name(FIRST_SEQUENCE);
+        return Err(Error::Damaged { segment, offset: 0, reason: Damage::Gone });
+    }
     let mut walk = Walk { last: oldest.saturating_sub(1), is_sealed: true, ..Walk::default() };
     let journal = Scan::open(storage.as_ref(), oldest)?.journal();
     for &first in &firsts {

@@ -23,6 +23,7 @@
 //! | 16 KiB | 185 / 921 | 270 / 334 | 133 / 696 | 133 / 764 | 140 / 656 |
 //! | 128 KiB | 543 / 740 | 337 / 619 | 164 / 461 | 169 / 3,906 | 176 / 2,792 |
 
+use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
 
@@ -57,6 +58,11 @@ pub(super) fn list(storage: &dyn Storage) -> Result<Vec<u64>, Error> {
     let mut firsts: Vec<u64> = names.iter().filter_map(|name| first_of(name)).collect();
     firsts.sort_unstable();
     Ok(firsts)
+}
+
+/// Whether this is a segment's name.
+pub(super) fn is_name(name: &OsStr) -> bool {
+    name.to_str().and_then(first_of).is_some()
 }
 
 fn first_of(name: &str) -> Option<u64> {

@@ -185,6 +185,17 @@ fn fixes_without_a_time_take_free_milliseconds() {
 }
 
 #[test]
+fn fixes_without_a_time_are_never_past() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path(), 1, 2, false);
+    let timeless = Ok(Report::at(None, 52.0, 21.0));
+    for _ in 0..10 {
+        assert_eq!(running.judge("d", Received::Live(NOW), &[timeless]), [Verdict::Accepted]);
+    }
+    running.stop();
+}
+
+#[test]
 fn a_batch_longer_than_a_turn_comes_back_whole() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(dir.path(), 2, 64, true);

@@ -137,12 +137,12 @@ impl<S: Sink> Driver<S> {
         let name = self.status.name();
         match self.follow() {
             Ok(()) | Err(Ended::Asked) => {
-                tracing::info!(sink = name, written = self.position, "sink ended");
+                tracing::info!(sink = name, frame = self.position, "sink ended");
                 self.status.set_state(SinkState::Ended);
             }
             Err(Ended::Fault(fault)) => {
                 let error = fault.to_string();
-                tracing::error!(sink = name, written = self.position, error, "sink stopped");
+                tracing::error!(sink = name, frame = self.position, error, "sink stopped");
                 self.status.set_state(SinkState::Stopped { error });
             }
         }
