@@ -38,21 +38,15 @@ impl Fleet {
         let scattered = (index as u32).wrapping_mul(2_654_435_761);
         let place = |bits: u32, speed: i64| (i64::from(bits & 0xffff) * 45 + round * speed) as i32;
         let time = EPOCH_MS + round * 1_000 + i64::from(scattered % 997);
+        let position = Position {
+            latitude_e7: 521_000_000 + place(scattered, 500),
+            longitude_e7: 209_000_000 + place(scattered >> 16, 700),
+        };
         let fix = Fix {
-            time: TimestampMs(time),
             received_at: TimestampMs(time + 80 + i64::from(scattered >> 8 & 63)),
-            position: Position {
-                latitude_e7: 521_000_000 + place(scattered, 500),
-                longitude_e7: 209_000_000 + place(scattered >> 16, 700),
-            },
             speed_mmps: Some(8_000 + (scattered & 511)),
             heading_cdeg: Some((scattered >> 7 & 0x3fff) as u16),
-            altitude_cm: None,
-            accuracy_cm: None,
-            hdop_centi: None,
-            seq: None,
-            battery_percent: None,
-            satellites: None,
+            ..Fix::at(TimestampMs(time), position)
         };
         (&self.drivers[index], fix)
     }

@@ -64,21 +64,15 @@ fn thread_cpu() -> Duration {
 fn fix(driver: usize, time_ms: i64) -> Fix {
     let course = (time_ms / 1_000 + driver as i64 * 7) % 360;
     let jitter = (time_ms.wrapping_mul(0x5851_f42d_4c95_7f2d) >> 33) % 20;
+    let position = Position {
+        latitude_e7: 522_000_000 + (driver as i32 * 1_000) + (time_ms / 10) as i32 + jitter as i32,
+        longitude_e7: 210_000_000 + (time_ms / 8) as i32 - jitter as i32,
+    };
     Fix {
-        time: TimestampMs(BEGIN_MS + time_ms),
         received_at: TimestampMs(BEGIN_MS + time_ms + 180 + jitter),
-        position: Position {
-            latitude_e7: 522_000_000 + (driver as i32 * 1_000) + (time_ms / 10) as i32 + jitter as i32,
-            longitude_e7: 210_000_000 + (time_ms / 8) as i32 - jitter as i32,
-        },
         speed_mmps: Some((8_300 + jitter * 37) as u32),
         heading_cdeg: Some((course * 100) as u16),
-        altitude_cm: None,
-        accuracy_cm: None,
-        hdop_centi: None,
-        seq: None,
-        battery_percent: None,
-        satellites: None,
+        ..Fix::at(TimestampMs(BEGIN_MS + time_ms), position)
     }
 }
 

@@ -80,6 +80,23 @@ pub struct Fix {
 }
 
 impl Fix {
+    /// A fix of a place and a time and nothing else, received at that time.
+    pub fn at(time: TimestampMs, position: Position) -> Self {
+        Self {
+            time,
+            received_at: time,
+            position,
+            speed_mmps: None,
+            heading_cdeg: None,
+            altitude_cm: None,
+            accuracy_cm: None,
+            hdop_centi: None,
+            seq: None,
+            battery_percent: None,
+            satellites: None,
+        }
+    }
+
     /// The fix of a report at a known place and time; values beyond a field's range become unknown.
     pub fn from_report(report: &Report, position: Position, time: TimestampMs, received_at: TimestampMs) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! Renders a fix as native JSON: a template of the device's last payload whose digits are patched in place.
 
+use crate::faults::{Item, Kind, garbage};
 use crate::fix::Fix;
 
 /// The bounds of the fields that change, in bytes from the payload's start.
@@ -28,6 +29,14 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// The payload of a publish, valid until the next call.
+    pub fn of(&mut self, item: &Item) -> &[u8] {
+        match item.kind {
+            Kind::Garbage(number) => garbage(number),
+            Kind::Fresh | Kind::Duplicate | Kind::Overtaken => self.render(&item.fix),
+        }
+    }
+
     /// The payload of `fix`, valid until the next call.
     pub fn render(&mut self, fix: &Fix) -> &[u8] {
         let widths = Widths {

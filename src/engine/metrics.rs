@@ -62,6 +62,8 @@ fn collect_sink(sink: &SinkStatus, page: &mut Exposition) {
     page.family("rhumb_sink_lag_frames", help, Kind::Gauge).sample(&labels, sink.lag_frames());
     let help = "Fixes written to the sink since the start.";
     page.family("rhumb_sink_fixes_written_total", help, Kind::Counter).sample(&labels, sink.fixes_written());
+    let help = "Batches written to the sink since the start.";
+    page.family("rhumb_sink_batches_total", help, Kind::Counter).sample(&labels, sink.batches_written());
     let help = "Calls of the sink that failed since the start.";
     page.family("rhumb_sink_failures_total", help, Kind::Counter).sample(&labels, sink.failures());
 }

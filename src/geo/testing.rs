@@ -13,19 +13,7 @@ pub(super) fn key(driver: &str) -> Arc<DriverKey> {
 }
 
 pub(super) fn bare(position: Position, time_ms: i64) -> Fix {
-    Fix {
-        time: TimestampMs(time_ms),
-        received_at: TimestampMs(time_ms),
-        position,
-        speed_mmps: None,
-        heading_cdeg: None,
-        altitude_cm: None,
-        accuracy_cm: None,
-        hdop_centi: None,
-        seq: None,
-        battery_percent: None,
-        satellites: None,
-    }
+    Fix::at(TimestampMs(time_ms), position)
 }
 
 pub(super) fn fix_at(latitude: f64, longitude: f64) -> Fix {

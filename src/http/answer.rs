@@ -19,6 +19,20 @@ pub(super) fn json(status: StatusCode, shape: &impl Serialize) -> Response {
     }
 }
 
+/// Most drivers in an answer that is made where it is asked for; handing it over would take longer than making it.
+const DRIVERS_AT_ONCE_MAX: usize = 100;
+
+/// Makes an answer of up to so many drivers: a large one on a thread of its own, so that no other request waits behind it.
+pub(super) async fn aside(drivers_max: usize, answer: impl FnOnce() -> Response + Send + 'static) -> Response {
+    if drivers_max <= DRIVERS_AT_ONCE_MAX {
+        return answer();
+    }
+    match tokio::task::spawn_blocking(answer).await {
+        Ok(response) => response,
+        Err(error) => Error::internal("an answer could not be made", &error).into_response(),
+    }
+}
+
 /// What `nearest` and `within` answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Drivers<'a> {

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 
-use super::answer::{Drivers, json};
+use super::answer::{Drivers, aside, json};
 use super::error::Error;
 use super::extract::{Params, required};
 use super::presence::{Presence, Status};
@@ -39,17 +39,21 @@ pub(super) fn routes(nearest: Nearest) -> Router {
 async fn get_nearest(State(nearest): State<Nearest>, principal: Principal, params: Params) -> Result<Response, Error> {
     let presence = Presence { now: nearest.clock.now(), offline_after_ms: nearest.offline_after_ms };
     let query = query(&params, presence)?;
-    let fleet = nearest.geo.fleet(principal.tenant.as_str());
-    let found = match (fleet, query) {
-        (Some(fleet), Some(query)) => fleet.nearest(&query),
-        _ => Vec::new(),
-    };
-    let drivers: Vec<_> = found
-        .iter()
-        .map(|found| presence.show(found.driver.driver().as_str(), &found.fix, Some(found.distance_m)))
-        .collect();
-    let count = drivers.len();
-    Ok(json(StatusCode::OK, &Drivers { drivers, count, truncated: false }))
+    let limit = query.as_ref().map_or(0, |query| query.limit);
+    Ok(aside(limit, move || {
+        let fleet = nearest.geo.fleet(principal.tenant.as_str());
+        let found = match (fleet, query) {
+            (Some(fleet), Some(query)) => fleet.nearest(&query),
+            _ => Vec::new(),
+        };
+        let drivers: Vec<_> = found
+            .iter()
+            .map(|found| presence.show(found.driver.driver().as_str(), &found.fix, Some(found.distance_m)))
+            .collect();
+        let count = drivers.len();
+        json(StatusCode::OK, &Drivers { drivers, count, truncated: false })
+    })
+    .await)
 }
 
 /// What is asked of the index; `None` if it is something that no driver answers to.

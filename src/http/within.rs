@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
 
-use super::answer::{Drivers, json};
+use super::answer::{Drivers, aside, json};
 use super::error::Error;
 use super::extract::{self, BodyBounds, Params, required};
 use super::presence::Presence;
@@ -37,7 +37,8 @@ pub(super) fn routes(within: Within) -> Router {
 async fn get_within(State(within): State<Within>, principal: Principal, params: Params) -> Result<Response, Error> {
     let wanted = || "west,south,east,north in degrees, south not above north; west > east crosses the antimeridian";
     let area = required("bbox", params.parsed("bbox", bbox, wanted)?)?;
-    Ok(within.answer(&principal, &area, limit(&params)?))
+    let limit = limit(&params)?;
+    Ok(aside(limit, move || within.answer(&principal, &area, limit)).await)
 }
 
 async fn post_within(
@@ -50,7 +51,7 @@ async fn post_within(
     let (parts, body) = request.into_parts();
     let body = extract::body(&parts.headers, body, within.body).await?;
     let area = polygon(&body)?;
-    Ok(within.answer(&principal, &area, limit))
+    Ok(aside(limit, move || within.answer(&principal, &area, limit)).await)
 }
 
 fn limit(params: &Params) -> Result<usize, Error> {

@@ -32,7 +32,7 @@ pub struct Frame<'a> {
     pub sequence: u64,
     /// What was known to be durable when it was written; below `sequence`.
     pub durable: u64,
-    /// When the turn's newest batch was received.
+    /// When the first batch of the turn was received.
     pub received_at: TimestampMs,
     /// How many fixes it holds.
     pub fixes: u32,

@@ -32,18 +32,12 @@ pub(super) fn driver(tenant_name: &str, name: &str) -> DriverKey {
 }
 
 pub(super) fn fix(time: i64) -> Fix {
+    let position = Position { latitude_e7: 521_234_567 + time as i32, longitude_e7: 210_123_456 };
     Fix {
-        time: TimestampMs(time),
         received_at: TimestampMs(time + 250),
-        position: Position { latitude_e7: 521_234_567 + time as i32, longitude_e7: 210_123_456 },
         speed_mmps: Some(8_300),
-        heading_cdeg: None,
-        altitude_cm: None,
-        accuracy_cm: None,
-        hdop_centi: None,
         seq: Some(time as u32),
-        battery_percent: None,
-        satellites: None,
+        ..Fix::at(TimestampMs(time), position)
     }
 }
 

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::router;
+
 /// The MQTT front door.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +25,8 @@ pub struct Config {
     pub in_flight_max: u16,
     /// Bytes that wait for one subscriber to read them, before the router holds back its messages.
     pub subscriber_queue_bytes_max: usize,
+    /// What stands behind the door for everything that is no telemetry.
+    pub router: router::Config,
 }
 
 impl Default for Config {
@@ -35,6 +39,7 @@ impl Default for Config {
             packet_bytes_max: 256 * 1024,
             in_flight_max: 1_024,
             subscriber_queue_bytes_max: 256 * 1024,
+            router: router::Config::default(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Recorded traces into an engine of this process, or to a broker.
 //!
-//! A recording's rows go in file order. The receive time of a row is its fix time, so that rules which compare with the
-//! clock have nothing to say; a row without a time is refused as `no_time`, and a row that cannot be read as
-//! `malformed`, under the time of the newest row before it.
+//! A recording's rows go in file order. A row without a time is refused as `no_time`, one that cannot be read as
+//! `malformed`. In an engine of this process a row counts as received at its own time, so that the rules which compare
+//! with the clock have nothing to say.
 
 mod csv;
 mod drivers;
@@ -24,13 +24,12 @@ use std::time::Instant;
 pub use error::Error;
 pub use inlet::Inlet;
 pub use mqtt::{BrokerUrl, Mqtt};
-pub use offline::{Offline, Stopped, Submit};
+pub use offline::{Offline, Submit};
 pub use pace::Speed;
 pub use source::Row;
 pub use summary::{Delivery, Summary};
 
 use crate::ids::TenantId;
-use crate::units::TimestampMs;
 use drivers::Drivers;
 use pace::Pace;
 use progress::Progress;
@@ -53,11 +52,11 @@ pub struct Plan {
 
 /// Where rows go.
 pub trait Target {
-    /// Takes one row, as received at that time. Blocks while too many are on their way.
-    fn send(&mut self, received_at: TimestampMs, row: Row) -> Result<(), Error>;
+    /// Takes one row. Blocks while too many are on their way.
+    fn send(&mut self, row: Row) -> Result<(), Error>;
 
     /// The next row is some time off: sends on whatever was kept to make larger batches.
-    fn flush(&mut self) -> Result<(), Error>;
+    fn flush(&mut self);
 
     /// Waits until it is known what became of every row, and adds that to the summary.
     fn finish(&mut self, summary: &mut Summary) -> Result<(), Error>;
@@ -109,18 +108,16 @@ impl<'a> Replay<'a> {
         let mut pace = Pace::new(self.plan.speed);
         let is_paced = self.plan.speed != Speed::Max;
         let file_start = Instant::now();
-        let mut newest = None;
         while let Some(row) = source.next_row(&mut self.drivers)? {
             let time = row.element.ok().and_then(|report| report.time);
             if let Some(wait) = time.and_then(|time| pace.due(time)).map(|due| due.saturating_sub(file_start.elapsed()))
                 && !wait.is_zero()
             {
-                target.flush()?;
+                target.flush();
                 #[expect(clippy::disallowed_methods, reason = "the pace of the recording is what is waited for")]
                 thread::sleep(wait);
             }
-            newest = newest.max(time);
-            target.send(time.or(newest).unwrap_or_default(), row)?;
+            target.send(row)?;
             self.rows += 1;
             if Progress::is_due(self.rows, is_paced) {
                 self.progress.show(self.bytes_done + source.bytes_read(), self.rows, self.start.elapsed());

@@ -12,7 +12,6 @@ use super::source::Row;
 use super::summary::{Delivery, Summary};
 use crate::counts::Counts;
 use crate::fix::{Element, Reason, Verdict};
-use crate::units::TimestampMs;
 use crate::wire::native;
 
 /// Publishes that the broker may leave unacknowledged.
@@ -172,7 +171,7 @@ fn broker_error(broker: &str, reason: &impl ToString, published: u64, acknowledg
 }
 
 impl Target for Mqtt {
-    fn send(&mut self, _received_at: TimestampMs, row: Row) -> Result<(), Error> {
+    fn send(&mut self, row: Row) -> Result<(), Error> {
         let report = match publishable(row.element) {
             Ok(report) => report,
             Err(reason) => {
@@ -190,9 +189,7 @@ impl Target for Mqtt {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
+    fn flush(&mut self) {}
 
     fn finish(&mut self, summary: &mut Summary) -> Result<(), Error> {
         let published = self.published;

@@ -11,7 +11,6 @@ use crate::counts::Counts;
 use crate::fix::Element;
 use crate::ids::DriverKey;
 use crate::pipeline::batch::{Batch, Origin};
-use crate::units::TimestampMs;
 
 /// Rows that may wait for their verdicts.
 const IN_FLIGHT_MAX: u64 = 16_384;
@@ -21,28 +20,11 @@ const IN_FLIGHT_MAX: u64 = 16_384;
 /// Every element that was submitted comes back to its origin in some [`Batch`], with its verdict or, once the engine has
 /// stopped, without. A driver's elements are judged in the order in which they were submitted.
 pub trait Submit {
-    /// Takes one element. May keep it to make larger batches, and blocks while the engine's queues are full. `Err` says
-    /// that the engine has stopped and the element was not taken.
-    fn submit(
-        &mut self,
-        driver: &Arc<DriverKey>,
-        received_at: TimestampMs,
-        element: Element,
-        origin: &Arc<dyn Origin>,
-    ) -> Result<(), Stopped>;
+    /// Takes one element. May keep it to make larger batches, and blocks while too many are on their way.
+    fn submit(&mut self, driver: &Arc<DriverKey>, element: Element, origin: &Arc<dyn Origin>);
 
-    /// Sends on whatever was kept.
-    fn flush(&mut self) -> Result<(), Stopped>;
-}
-
-/// The engine judges no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped;
-
-impl From<Stopped> for Error {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
+    /// Sends on whatever was kept. Blocks likewise.
+    fn flush(&mut self);
 }
 
 /// A replay into an engine.
@@ -65,7 +47,7 @@ impl<S: Submit> Offline<S> {
     }
 
     fn wait_until_back(&mut self, count: u64) -> Result<Counts, Error> {
-        self.inlet.flush()?;
+        self.inlet.flush();
         let books = self.tally.wait_until_back(count)?;
         self.seen_back = books.back;
         Ok(books.counts)
@@ -73,17 +55,17 @@ impl<S: Submit> Offline<S> {
 }
 
 impl<S: Submit> Target for Offline<S> {
-    fn send(&mut self, received_at: TimestampMs, row: Row) -> Result<(), Error> {
+    fn send(&mut self, row: Row) -> Result<(), Error> {
         if self.sent - self.seen_back >= IN_FLIGHT_MAX {
             self.wait_until_back(self.sent - IN_FLIGHT_MAX / 2)?;
         }
-        self.inlet.submit(&row.driver, received_at, row.element, &self.origin)?;
+        self.inlet.submit(&row.driver, row.element, &self.origin);
         self.sent += 1;
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
-        Ok(self.inlet.flush()?)
+    fn flush(&mut self) {
+        self.inlet.flush();
     }
 
     fn finish(&mut self, summary: &mut Summary) -> Result<(), Error> {
@@ -109,10 +91,10 @@ struct Books {
 
 impl Tally {
     /// Blocks until `count` elements are back in all, or the engine has stopped.
-    fn wait_until_back(&self, count: u64) -> Result<Books, Stopped> {
+    fn wait_until_back(&self, count: u64) -> Result<Books, Error> {
         let is_waiting = |books: &mut Books| books.back < count && !books.has_stopped;
         let books = self.changed.wait_while(self.lock(), is_waiting).unwrap_or_else(PoisonError::into_inner);
-        if books.has_stopped { Err(Stopped) } else { Ok(*books) }
+        if books.has_stopped { Err(Error::Stopped) } else { Ok(*books) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Books> {

@@ -7,10 +7,11 @@ use super::*;
 use crate::fix::{Element, Reason, Verdict};
 use crate::ids::DriverKey;
 use crate::pipeline::batch::{Batch, Origin, Received, Run};
+use crate::units::TimestampMs;
 
 /// An engine that stores whatever can be read, in batches, and may stop after some.
 struct Inlet {
-    kept: Vec<(Arc<DriverKey>, TimestampMs, Element)>,
+    kept: Vec<(Arc<DriverKey>, Element)>,
     origin: Option<Arc<dyn Origin>>,
     batches_left: u32,
 }
@@ -22,30 +23,23 @@ impl Inlet {
 }
 
 impl Submit for Inlet {
-    fn submit(
-        &mut self,
-        driver: &Arc<DriverKey>,
-        received_at: TimestampMs,
-        element: Element,
-        origin: &Arc<dyn Origin>,
-    ) -> Result<(), Stopped> {
-        if let Ok(report) = element {
-            assert_eq!(report.time, Some(received_at));
-        }
-        self.kept.push((Arc::clone(driver), received_at, element));
+    fn submit(&mut self, driver: &Arc<DriverKey>, element: Element, origin: &Arc<dyn Origin>) {
+        self.kept.push((Arc::clone(driver), element));
         self.origin = Some(Arc::clone(origin));
-        if self.kept.len() == 100 { self.flush() } else { Ok(()) }
+        if self.kept.len() == 100 {
+            self.flush();
+        }
     }
 
-    fn flush(&mut self) -> Result<(), Stopped> {
-        let Some(origin) = self.origin.take() else { return Ok(()) };
+    fn flush(&mut self) {
+        let Some(origin) = self.origin.take() else { return };
         let kept = std::mem::take(&mut self.kept);
         let judge = |element: &Element| element.map_or_else(Verdict::Rejected, |_| Verdict::Accepted);
         let mut batch = Batch {
             received: Received::Recorded,
             runs: kept.iter().map(|row| Run { driver: Arc::clone(&row.0), len: 1 }).collect(),
-            elements: kept.iter().map(|row| row.2).collect(),
-            verdicts: kept.iter().map(|row| judge(&row.2)).collect(),
+            elements: kept.iter().map(|row| row.1).collect(),
+            verdicts: kept.iter().map(|row| judge(&row.1)).collect(),
             origin: Arc::clone(&origin),
         };
         if self.batches_left == 0 {
@@ -53,7 +47,6 @@ impl Submit for Inlet {
         }
         self.batches_left = self.batches_left.saturating_sub(1);
         origin.judged(batch);
-        Ok(())
     }
 }
 

@@ -6,7 +6,6 @@ use hashbrown::HashTable;
 
 use crate::fix::Fix;
 use crate::journal::{Frame, Malformed, Record};
-use crate::units::TimestampMs;
 
 /// Fixes of whole frames, by driver, each driver's in the order of the journal.
 #[derive(Debug, Default)]
@@ -16,7 +15,6 @@ pub struct Batch {
     places: HashTable<usize>,
     hash: foldhash::fast::RandomState,
     fixes: usize,
-    received_at: TimestampMs,
 }
 
 /// The fixes of one driver.
@@ -39,14 +37,8 @@ impl Batch {
         self.fixes
     }
 
-    /// When the last of its frames was received.
-    pub fn received_at(&self) -> TimestampMs {
-        self.received_at
-    }
-
     /// Adds the fixes of a frame. A frame that cannot be read adds those before the fault.
     pub(super) fn gather(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
-        self.received_at = frame.received_at;
         let mut place = None;
         for record in frame.records() {
             match record? {

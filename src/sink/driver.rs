@@ -23,7 +23,9 @@ enum Fault {
     #[error("{0}")]
     Sink(Box<dyn std::error::Error + Send + Sync>),
     /// Of another journal, or not in this one any more or yet.
-    #[error("{0}: mend it with `rhumb sinks rewind`")]
+    #[error(
+        "{0}: stop the engine and move what this sink holds away (`store` in `data_dir`); it is written anew from the journal"
+    )]
     Position(journal::Error),
     #[error("the journal cannot be read on: {0}")]
     Journal(#[from] journal::Error),
@@ -217,7 +219,7 @@ impl<S: Sink> Driver<S> {
         let written = self.persist(|sink| sink.write(&batch, upto));
         self.batch = batch;
         written?;
-        self.status.wrote(upto.sequence, self.batch.fixes(), self.batch.received_at());
+        self.status.wrote(upto.sequence, self.batch.fixes());
         self.position = upto.sequence;
         self.batch.clear();
         self.gathering_since = None;

@@ -1,10 +1,9 @@
 //! What is known of a sink while it runs, for metrics, `readyz` and whoever waits for it.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::journal::Watermark;
-use crate::units::TimestampMs;
 
 /// Whether a sink takes batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +38,6 @@ pub struct SinkStatus {
     fixes: AtomicU64,
     batches: AtomicU64,
     failures: AtomicU64,
-    received_ms: AtomicI64,
     state: Mutex<SinkState>,
 }
 
@@ -53,7 +51,6 @@ impl SinkStatus {
             fixes: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            received_ms: AtomicI64::new(i64::MIN),
             state: Mutex::new(SinkState::Starting),
         }
     }
@@ -77,13 +74,6 @@ impl SinkStatus {
     /// Durable frames of the journal that the sink has not written.
     pub fn lag_frames(&self) -> u64 {
         self.durable.get().saturating_sub(self.written.load(Ordering::Acquire))
-    }
-
-    /// Receive time of the newest frame that the sink has written; `None` before the first since the start. While
-    /// [`Self::lag_frames`] is not 0, the sink lags by the time since then.
-    pub fn written_received_at(&self) -> Option<TimestampMs> {
-        let ms = self.received_ms.load(Ordering::Acquire);
-        (ms != i64::MIN).then_some(TimestampMs(ms))
     }
 
     /// Fixes written since the start. What was journalled since, and what recovery found behind the sink's position,
@@ -115,10 +105,9 @@ impl SinkStatus {
         self.written.store(sequence, Ordering::Release);
     }
 
-    pub(super) fn wrote(&self, sequence: u64, fixes: usize, received_at: TimestampMs) {
+    pub(super) fn wrote(&self, sequence: u64, fixes: usize) {
         self.fixes.fetch_add(fixes as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
-        self.received_ms.store(received_at.0, Ordering::Release);
         self.written.store(sequence, Ordering::Release);
     }
 

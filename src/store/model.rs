@@ -14,18 +14,17 @@ const JOURNAL: JournalId = JournalId([7; 16]);
 
 /// A fix whose fields follow from its time, so that any two can be told apart.
 pub(super) fn fix_at(time: i64) -> Fix {
+    let position =
+        Position { latitude_e7: (time % 900_000_000) as i32, longitude_e7: -((time % 1_800_000_000) as i32) };
     Fix {
-        time: TimestampMs(time),
         received_at: TimestampMs(time.saturating_add(1_500)),
-        position: Position { latitude_e7: (time % 900_000_000) as i32, longitude_e7: -((time % 1_800_000_000) as i32) },
         speed_mmps: (time % 3 != 0).then_some((time & 0xffff) as u32),
         heading_cdeg: Some((time & 0x7fff) as u16),
         altitude_cm: (time % 5 == 0).then_some(-(time as i32 & 0xfff)),
-        accuracy_cm: None,
         hdop_centi: (time % 7 == 0).then_some(120),
         seq: Some(time as u32),
         battery_percent: (time % 11 == 0).then_some(50),
-        satellites: None,
+        ..Fix::at(TimestampMs(time), position)
     }
 }
 

@@ -1,17 +1,22 @@
 //! Promises 1 to 3 under `kill -9`: what was acknowledged is there, once, and the books balance.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::mqtt::Version;
+use crate::support::mqtt::{self, Client, Version};
 use crate::support::publisher::Publisher;
 use crate::support::rhumb::Rhumb;
+use crate::support::{native_fix, topic};
 
 /// Times that the server is killed.
 const KILLS: u64 = 10;
+
+/// Looks at the books while fixes come in.
+const SCRAPES: u32 = 150;
 
 /// The times of a track in ms, after holding that they rise: nothing is there twice.
 fn times_ms(rhumb: &Rhumb, publisher: &Publisher) -> BTreeSet<u64> {
@@ -72,4 +77,50 @@ fn what_is_acknowledged_survives_kill_9_and_is_there_once() {
     let acked: usize = publishers.iter().map(|publisher| publisher.acked_ms.len()).sum();
     assert!(acked > 100 * KILLS as usize, "{acked} acknowledged: no load to speak of");
     assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
+}
+
+/// Publishes the same fix, null island and what cannot be read, over and over, until the connection ends.
+fn publish_what_is_not_stored(address: SocketAddr, tenant: &str) {
+    let mut client = Client::connect(address, Version::V5, &format!("refused-{tenant}"));
+    let topic = topic(tenant, "refused");
+    let payloads = [native_fix(1), r#"{"latitude":0,"longitude":0}"#.to_owned(), "hello".to_owned()];
+    loop {
+        let burst: Vec<u8> = (1..)
+            .zip(&payloads)
+            .flat_map(|(id, payload)| mqtt::publish(client.version, &topic, payload.as_bytes(), 1, id))
+            .collect();
+        if client.send(&burst).is_err() || payloads.iter().any(|_| client.receive().is_none()) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_books_balance_at_every_scrape_under_load() {
+    let mut rhumb = Rhumb::start(&[]);
+    let address = rhumb.mqtt();
+    let mut publishers = [Publisher::new("acme", "a", Version::V4), Publisher::new("globex", "b", Version::V5)];
+    thread::scope(|scope| {
+        for publisher in &mut publishers {
+            let tenant = publisher.tenant.clone();
+            scope.spawn(move || publish_what_is_not_stored(address, &tenant));
+            scope.spawn(move || publisher.run(address));
+        }
+        let (mut begun, mut in_flight) = ([None; 2], 0);
+        for _ in 0..SCRAPES {
+            for (tenant, begun) in ["acme", "globex"].into_iter().zip(&mut begun) {
+                // That they balance is held where they are read.
+                let books = rhumb.books(tenant);
+                begun.get_or_insert(books);
+                in_flight += books.in_flight;
+            }
+        }
+        for (tenant, begun) in ["acme", "globex"].into_iter().zip(begun) {
+            let (books, begun) = (rhumb.books(tenant), begun.unwrap());
+            assert!(books.stored > begun.stored && books.rejected > begun.rejected, "{books:?}: no load");
+            assert!(books.duplicate > begun.duplicate, "{books:?}: no load");
+        }
+        assert!(in_flight > 0, "no scrape came while a fix was in flight");
+        rhumb.kill9();
+    });
 }

@@ -17,13 +17,15 @@ use crate::support::{PATIENCE, rhumb};
 /// What the largest recording may take, several at a time on a busy machine.
 const REPLAY_LIMIT: Duration = Duration::from_secs(300);
 
-/// Recordings that come with the source, and those of the folder beside the checkout where it exists.
+/// Recordings that come with the source, and those of the folder that `RHUMB_TEST_TRACES` names, if it does.
 fn recordings(kind: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let told = std::env::var_os("RHUMB_TEST_TRACES").map_or_else(|| root.join("../shared/traces"), PathBuf::from);
+    let told = std::env::var_os("RHUMB_TEST_TRACES").map(PathBuf::from);
     let mut found = Vec::new();
-    for folder in [root.join("fixtures/traces"), root.join("fixtures/traces/gpx"), told.clone(), told.join("gpx")] {
-        for entry in fs::read_dir(folder).into_iter().flatten() {
+    for folder in told.into_iter().chain([root.join("fixtures/traces")]) {
+        let gpx = fs::read_dir(folder.join("gpx")).into_iter().flatten();
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        for entry in entries.chain(gpx) {
             let path = entry.unwrap().path();
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
             if name.trim_end_matches(".gz").ends_with(&format!(".{kind}")) {

@@ -1,16 +1,18 @@
 //! SIGTERM and Ctrl-C drain: exit 0 within 5 s, and the next start has everything.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::PATIENCE;
 use crate::support::mqtt::Version;
 use crate::support::process::output_within;
 use crate::support::publisher::Publisher;
 use crate::support::rhumb::{self, Rhumb};
+use crate::support::{PATIENCE, wait_for};
 
 /// What a shutdown may take.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -40,6 +42,23 @@ fn a_signal_under_load_drains_and_the_next_start_has_everything() {
         }
         assert_eq!(rhumb.books("acme").stored, stored);
     }
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_at_once() {
+    let mut rhumb = Rhumb::start(&[]);
+    // A request whose body does not come holds the drain up for as long as one may.
+    let mut held = TcpStream::connect(rhumb.http()).unwrap();
+    let head = "POST /v1/drivers/d1/location HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+    held.write_all(head.as_bytes()).unwrap();
+    wait_for("the request to be read", || {
+        (rhumb.get("default", "/v1/drivers/nearest?lat=1&lon=1").status == 200).then_some(())
+    });
+    rhumb.signal(Signal::INT);
+    wait_for("the first Ctrl-C", || rhumb.log().contains("interrupted").then_some(()));
+    let (status, took) = rhumb.stop(Signal::INT);
+    assert_eq!(status.code(), Some(130), "{}", rhumb.log());
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 #[test]

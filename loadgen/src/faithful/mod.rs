@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use self::client::{Client, Event, EventLoop};
 use crate::acked_log::AckedLines;
 use crate::device::Device;
-use crate::faults::{Item, Kind, garbage};
+use crate::faults::{Item, Kind};
 use crate::payload::Payload;
 use crate::plan::{Plan, Qos};
 use crate::schedule::Schedule;
@@ -318,10 +318,7 @@ impl Publishing<'_> {
     }
 
     async fn hand_over(&mut self, flight: Flight) {
-        let payload = match flight.item.kind {
-            Kind::Garbage(number) => garbage(number),
-            Kind::Fresh | Kind::Duplicate | Kind::Overtaken => self.payload.render(&flight.item.fix),
-        };
+        let payload = self.payload.of(&flight.item);
         let bytes = self.device.topic.len() + payload.len();
         self.shared.tally.borrow_mut().counts.bytes += bytes as u64;
         self.flights.borrow_mut().queued.push_back(flight);

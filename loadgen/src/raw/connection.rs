@@ -1,15 +1,16 @@
 //! One device's connection: what it sends when, what is in flight, and what becomes of it when the broker goes.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use super::Context;
 use super::flights::{Flight, Flights};
+use super::outgoing::Outgoing;
 use super::socket::{Loss, connect};
 use crate::device::Device;
-use crate::faults::{Item, Kind, garbage};
+use crate::faults::Kind;
 use crate::packet::{self, Packet, Publisher};
 use crate::payload::Payload;
 use crate::plan::{Load, Plan, Qos};
@@ -47,8 +48,7 @@ pub(super) struct Connection {
     stream: Option<TcpStream>,
     next_index: u64,
     closing_sent: bool,
-    out: Vec<u8>,
-    out_at: usize,
+    out: Outgoing,
     /// The beginning of a packet whose end has not come yet.
     rest: Vec<u8>,
     flights: Flights,
@@ -73,8 +73,7 @@ impl Connection {
             stream: None,
             next_index: 0,
             closing_sent: false,
-            out: Vec::new(),
-            out_at: 0,
+            out: Outgoing::default(),
             rest: Vec::new(),
             flights: Flights::new(plan.window),
             in_flight_max: usize::from(plan.window),
@@ -123,7 +122,7 @@ impl Connection {
         }
         let plan = context.plan;
         let credentials = plan.credentials.as_ref();
-        packet::put_connect(&mut self.out, plan.version, &self.device.id, credentials, plan.reconnect, KEEP_ALIVE_S);
+        packet::put_connect(self.out.bytes(), plan.version, &self.device.id, credentials, plan.reconnect, KEEP_ALIVE_S);
         self.state = State::Greeting;
         Ok(())
     }
@@ -191,7 +190,7 @@ impl Connection {
                 if !again {
                     self.judge(id, reason, context);
                 }
-                packet::put_pubrel(&mut self.out, id);
+                packet::put_pubrel(self.out.bytes(), id);
             }
             Packet::Pubcomp(id) => self.land(id, context),
             Packet::Disconnect(reason) => return Err(Loss::Disconnected(reason)),
@@ -236,10 +235,10 @@ impl Connection {
         context.tally.counts.reconnected += 1;
         for (id, flight) in self.flights.iter() {
             if flight.released {
-                packet::put_pubrel(&mut self.out, id);
+                packet::put_pubrel(self.out.bytes(), id);
             } else {
-                let payload = render(&mut self.payload, &flight.item);
-                self.publisher.put(&mut self.out, flight.qos, id, true, payload);
+                let payload = self.payload.of(&flight.item);
+                self.publisher.put(self.out.bytes(), flight.qos, id, true, payload);
             }
             context.tally.counts.resent += 1;
         }
@@ -307,10 +306,10 @@ impl Connection {
         } else {
             self.flights.begin(Flight { item, qos, begun_ns, released: false })
         };
-        let before = self.out.len();
-        let payload = render(&mut self.payload, &item);
-        self.publisher.put(&mut self.out, qos, id.unwrap_or(0), false, payload);
-        context.tally.counts.bytes += (self.out.len() - before) as u64;
+        let before = self.out.bytes().len();
+        let payload = self.payload.of(&item);
+        self.publisher.put(self.out.bytes(), qos, id.unwrap_or(0), false, payload);
+        context.tally.counts.bytes += (self.out.bytes().len() - before) as u64;
         context.tally.sent(item.kind);
         context.progressed_ns = context.now_ns;
         self.wrote_ns = context.now_ns;
@@ -318,17 +317,7 @@ impl Connection {
 
     fn flush(&mut self) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        while self.out_at < self.out.len() {
-            match stream.write(&self.out[self.out_at..]) {
-                Ok(length) => self.out_at += length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.out.clear();
-        self.out_at = 0;
-        Ok(())
+        self.out.write_to(stream)
     }
 
     /// What has to be done now and then: pings, coming back, the end of the run.
@@ -338,7 +327,7 @@ impl Connection {
                 let silence_ns = context.now_ns.saturating_sub(self.wrote_ns);
                 if silence_ns > u64::from(KEEP_ALIVE_S) * 500_000_000 && self.out.is_empty() {
                     self.wrote_ns = context.now_ns;
-                    self.out.extend_from_slice(&packet::PINGREQ);
+                    self.out.bytes().extend_from_slice(&packet::PINGREQ);
                     if let Err(error) = self.flush() {
                         self.lose(&error.into(), context);
                     }
@@ -360,7 +349,6 @@ impl Connection {
             let _deregistered = context.registry.deregister(&mut stream);
         }
         self.out.clear();
-        self.out_at = 0;
         self.rest.clear();
         let was_open = self.state == State::Open;
         if was_open || self.attempt == 0 {
@@ -397,7 +385,7 @@ impl Connection {
     /// Says good-bye.
     pub(super) fn close(mut self) {
         if self.state == State::Open && self.out.is_empty() {
-            self.out.extend_from_slice(&packet::DISCONNECT);
+            self.out.bytes().extend_from_slice(&packet::DISCONNECT);
             // The run is over and counted; a broker that is gone by now changes nothing.
             let _said = self.flush();
         }
@@ -406,12 +394,5 @@ impl Connection {
     /// Whether the broker owes something: an acknowledgement, or room in the socket.
     pub(super) fn waits(&self) -> bool {
         self.state == State::Open && (self.flights.len() > 0 || !self.out.is_empty())
-    }
-}
-
-fn render<'a>(payload: &'a mut Payload, item: &Item) -> &'a [u8] {
-    match item.kind {
-        Kind::Garbage(number) => garbage(number),
-        Kind::Fresh | Kind::Duplicate | Kind::Overtaken => payload.render(&item.fix),
     }
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod flights;
+mod outgoing;
 mod socket;
 mod timer;
 

@@ -1,7 +1,6 @@
 //! A track as CSV: a header line, then one line a fix. Columns carry their units in their names, as recordings do.
 
-use std::fmt::Write;
-
+use super::text::push;
 use crate::fix::Fix;
 use crate::http::presence::Rfc3339;
 
@@ -33,10 +32,6 @@ fn field(text: &mut String, value: Option<impl std::fmt::Display>) {
         Some(value) => push(text, format_args!(",{value}")),
         None => text.push(','),
     }
-}
-
-fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    text.write_fmt(arguments).expect("writing to a String does not fail");
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A track as GPX 1.1 (<https://www.topografix.com/GPX/1/1/>): one track with one segment, elements in the schema's order.
 
-use std::fmt::Write;
-
+use super::text::push;
 use crate::fix::Fix;
 use crate::http::presence::Rfc3339;
 use crate::units::Position;
@@ -37,10 +36,6 @@ fn element(text: &mut String, name: &str, value: Option<impl std::fmt::Display>)
     if let Some(value) = value {
         push(text, format_args!("<{name}>{value}</{name}>"));
     }
-}
-
-fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    text.write_fmt(arguments).expect("writing to a String does not fail");
 }
 
 #[cfg(test)]

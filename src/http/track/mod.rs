@@ -6,6 +6,7 @@ mod format;
 mod geojson;
 mod gpx;
 mod json;
+mod text;
 
 use axum::Router;
 use axum::extract::State;
@@ -112,19 +113,8 @@ mod tests {
 
     /// A fix of which only the place and the time are known.
     pub(super) fn bare() -> Fix {
-        Fix {
-            time: TimestampMs(1_708_093_024_000),
-            received_at: TimestampMs(1_708_093_025_000),
-            position: Position::from_degrees(52.1, 21.0).unwrap(),
-            speed_mmps: None,
-            heading_cdeg: None,
-            altitude_cm: None,
-            accuracy_cm: None,
-            hdop_centi: None,
-            seq: None,
-            battery_percent: None,
-            satellites: None,
-        }
+        let fix = Fix::at(TimestampMs(1_708_093_024_000), Position::from_degrees(52.1, 21.0).unwrap());
+        Fix { received_at: TimestampMs(1_708_093_025_000), ..fix }
     }
 
     /// A fix of which everything is known, on the antimeridian and as near to the equator as a fix can be.

@@ -60,9 +60,6 @@ pub fn decode_connect(packet: &[u8]) -> Result<Connect, Malformed> {
         session_expiry_s,
         receive_maximum: properties.receive_maximum.unwrap_or(u16::MAX),
         packet_bytes_max: properties.packet_bytes_max,
-        topic_alias_max: properties.topic_alias_max.unwrap_or(0),
-        wants_response_information: properties.wants_response_information.unwrap_or(false),
-        wants_problem_information: properties.wants_problem_information.unwrap_or(true),
         authentication_method: properties.authentication_method,
     })
 }

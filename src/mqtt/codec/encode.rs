@@ -37,9 +37,7 @@ fn connack(version: Version, session_present: bool, reason: u8, properties: &Con
     put_u16(&mut block, 0x21, properties.receive_maximum);
     put_u32(&mut block, 0x27, properties.packet_bytes_max);
     put_string(&mut block, 0x12, properties.assigned_client_id.as_deref());
-    put_u16(&mut block, 0x22, properties.topic_alias_max);
     put_string(&mut block, 0x1F, properties.reason_string.as_deref());
-    put_u16(&mut block, 0x13, properties.server_keep_alive_s);
     out.push(0x20);
     varint(out, 2 + varint_len(block.len()) + block.len());
     out.extend([flags, reason]);

@@ -76,12 +76,6 @@ pub struct Connect {
     pub receive_maximum: u16,
     /// Largest packet that the client takes, bytes.
     pub packet_bytes_max: Option<u32>,
-    /// Topic alias maximum of the client; 0 when absent.
-    pub topic_alias_max: u16,
-    /// Whether the client asks for response information.
-    pub wants_response_information: bool,
-    /// Whether reason strings and user properties may be sent on packets other than PUBLISH, CONNACK and DISCONNECT.
-    pub wants_problem_information: bool,
     /// Enhanced authentication asked for (unknown methods are refused with 0x8C).
     pub authentication_method: Option<String>,
 }
@@ -302,12 +296,8 @@ pub struct ConnAckProperties {
     pub packet_bytes_max: Option<u32>,
     /// The id that an empty one became.
     pub assigned_client_id: Option<String>,
-    /// Topic aliases that the client may use.
-    pub topic_alias_max: Option<u16>,
     /// For people.
     pub reason_string: Option<String>,
-    /// If it differs from what the client asked for.
-    pub server_keep_alive_s: Option<u16>,
 }
 
 /// Whether this may be published on: 1 to 65,535 bytes, no wildcard, no U+0000 [MQTT-3.3.2-2, MQTT-4.7.3-1,

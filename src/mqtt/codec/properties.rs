@@ -40,9 +40,6 @@ pub(super) struct Properties {
     pub(super) session_expiry_s: Option<u32>,
     pub(super) receive_maximum: Option<u16>,
     pub(super) packet_bytes_max: Option<u32>,
-    pub(super) topic_alias_max: Option<u16>,
-    pub(super) wants_response_information: Option<bool>,
-    pub(super) wants_problem_information: Option<bool>,
     pub(super) authentication_method: Option<String>,
     pub(super) has_authentication_data: bool,
     pub(super) will_delay_s: Option<u32>,
@@ -91,14 +88,19 @@ impl Properties {
                 block.binary()?;
                 self.has_authentication_data = true;
             }
-            0x17 => self.wants_problem_information = Some(flag(block)?),
             0x18 => self.will_delay_s = Some(block.u32()?),
-            0x19 => self.wants_response_information = Some(flag(block)?),
+            // What the server sends has none of what these could ask for: no reason string or user property of its own on
+            // acknowledgements, no response information, no topic alias.
+            0x17 | 0x19 => {
+                flag(block)?;
+            }
+            0x22 => {
+                block.u16()?;
+            }
             0x1F => {
                 block.string()?;
             }
             0x21 => self.receive_maximum = Some(not_zero(block.u16()?)?),
-            0x22 => self.topic_alias_max = Some(block.u16()?),
             0x23 => publish.topic_alias = Some(topic_alias(block)?),
             0x26 => publish.user_properties.push((block.string()?.into(), block.string()?.into())),
             0x27 => self.packet_bytes_max = Some(not_zero(block.u32()?)?),

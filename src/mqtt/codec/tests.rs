@@ -46,9 +46,6 @@ fn connects_of_both_versions() {
             session_expiry_s: 0,
             receive_maximum: u16::MAX,
             packet_bytes_max: None,
-            topic_alias_max: 0,
-            wants_response_information: false,
-            wants_problem_information: true,
             authentication_method: None,
         }
     );
@@ -59,9 +56,8 @@ fn connects_of_both_versions() {
     let body = [&properties[..], b"\0\0", will, b"\0\x01p"].concat();
     let decoded = decode_connect(&connect(5, 0x46, &body)).unwrap();
     assert_eq!((decoded.version, decoded.client_id.as_str()), (Version::V5, ""));
-    assert_eq!((decoded.session_expiry_s, decoded.receive_maximum, decoded.topic_alias_max), (60, 10, 5));
+    assert_eq!((decoded.session_expiry_s, decoded.receive_maximum), (60, 10));
     assert_eq!(decoded.packet_bytes_max, Some(1_024));
-    assert!(decoded.wants_response_information && !decoded.wants_problem_information);
     assert_eq!((decoded.username, decoded.password), (None, Some(Bytes::from_static(b"p"))));
     let will = decoded.will.unwrap();
     let properties = will.properties.unwrap();
@@ -327,12 +323,11 @@ fn exact_bytes_of_what_rumqttd_cannot_read() {
     assert_eq!(bytes(Version::V5, connack(true, 0)), [0x20, 3, 1, 0, 0]);
     let properties = ConnAckProperties {
         assigned_client_id: Some("x1".into()),
-        server_keep_alive_s: Some(30),
-        topic_alias_max: Some(5),
+        receive_maximum: Some(5),
         ..ConnAckProperties::default()
     };
     let full = ServerPacket::ConnAck { session_present: false, reason: 0, properties: Box::new(properties) };
-    assert_eq!(bytes(Version::V5, full), b"\x20\x0E\0\0\x0B\x12\0\x02x1\x22\0\x05\x13\0\x1E");
+    assert_eq!(bytes(Version::V5, full), b"\x20\x0B\0\0\x08\x21\0\x05\x12\0\x02x1");
     assert_eq!(bytes(Version::V4, ServerPacket::UnsubAck { pkid: 2, reasons: vec![0x11] }), [0xB0, 2, 0, 2]);
     assert_eq!(bytes(Version::V5, ServerPacket::UnsubAck { pkid: 2, reasons: vec![0x11] }), [0xB0, 4, 0, 2, 0, 0x11]);
     assert_eq!(bytes(Version::V4, ServerPacket::SubAck { pkid: 2, reasons: vec![0x97] }), [0x90, 3, 0, 2, 0x80]);

@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use link::Link;
@@ -49,10 +50,11 @@ use session::Arrival;
 use crate::mqtt::codec::{ClientPacket, ServerPacket, Version, Will};
 
 /// Bounds of the router.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Most sessions, connected and kept, that have a link; beyond it [`Router::attach`] answers through the outbox
-    /// with [`CloseReason::QuotaExceeded`].
+    /// with [`CloseReason::QuotaExceeded`]. One takes some 40 kB.
     pub sessions_max: usize,
     /// Most subscriptions of one session; a SUBSCRIBE beyond gets 0x97 (3.1.1: 0x80).
     pub subscriptions_max: usize,
@@ -63,7 +65,8 @@ pub struct Config {
     /// Memory for the messages that subscribers have yet to read, bytes, for each filter. Who falls further behind loses the
     /// oldest.
     pub filter_bytes_max: usize,
-    /// Most different filters since the router started; a SUBSCRIBE beyond gets 0x97 (3.1.1: 0x80).
+    /// Most different filters since the router started; a SUBSCRIBE beyond gets 0x97 (3.1.1: 0x80). One takes some 8 kB
+    /// without its messages, and each topic that is new to the router is compared with all.
     pub filters_max: usize,
     /// Most retained messages; further topics are not retained.
     pub retained_max: usize,
@@ -74,12 +77,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            sessions_max: 4_096,
+            sessions_max: 16_384,
             subscriptions_max: 1_024,
             session_expiry_s_max: 7 * 24 * 3_600,
             stalled_s_max: 30,
             filter_bytes_max: 1 << 20,
-            filters_max: 4_096,
+            filters_max: 16_384,
             retained_max: 65_536,
             retained_bytes_max: 64 << 20,
         }

@@ -62,6 +62,11 @@ impl Rhumb {
         self.process.kill9();
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// Sends a signal and tells how it ended and after how long.
     pub(crate) fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
         self.process.stop(signal)
