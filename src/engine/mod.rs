@@ -22,7 +22,7 @@ pub use self::replaying::replay;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::mqtt::Door;
-use crate::mqtt::router::{self, Router};
+use crate::mqtt::router::Router;
 use crate::{http, journal};
 
 /// The file in the data directory that tells where the engine listens, for whoever gave it port 0.
@@ -105,7 +105,7 @@ impl Engine {
         core.journal.on_failure(Box::new(move |reason| drop(failed.try_send(reason.to_owned()))));
 
         let clock = Clock::System;
-        let router = Router::start(router::Config::default()).context("cannot start the MQTT router")?;
+        let router = Router::start(config.mqtt.router.clone()).context("cannot start the MQTT router")?;
         let ingress = core.pipeline.ingress();
         let door = Door::start(mqtt_listener, &config.mqtt, &clock, ingress, &router, &core.feed)
             .context("cannot start the MQTT door")?;

@@ -100,7 +100,10 @@ impl Connection {
 
     pub(super) fn send_connack(&mut self, context: &Context, session_present: bool) {
         let Some(session) = &self.session else { return };
+        let session_expiry_s_max = context.config.router.session_expiry_s_max;
         let properties = ConnAckProperties {
+            // Only if it is another than was asked for [MQTT-3.1.2.11.2].
+            session_expiry_s: (session.session_expiry_s > session_expiry_s_max).then_some(session_expiry_s_max),
             receive_maximum: Some(context.config.in_flight_max),
             packet_bytes_max: u32::try_from(context.config.packet_bytes_max).ok(),
             assigned_client_id: session.is_id_assigned.then(|| session.client_id.to_string()),
