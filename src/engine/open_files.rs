@@ -49,7 +49,7 @@ impl Shares {
 fn lower(key: &str, configured: &mut usize, room: u64) {
     let room = usize::try_from(room).unwrap_or(usize::MAX);
     if *configured > room {
-        tracing::warn!(key, configured = *configured, room, "lowered to what the limit of open files has room for");
+        tracing::info!(key, configured = *configured, room, "lowered to what the limit of open files has room for");
         *configured = room;
     }
 }
