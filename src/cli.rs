@@ -84,6 +84,8 @@ enum Exit {
     Unavailable = 69,
     /// A fault of the program's.
     Software = 70,
+    /// The data directory cannot be made or written.
+    CannotCreate = 73,
     /// The journal could not be written or synced.
     JournalIo = 74,
     /// Another process has the data directory.
@@ -116,6 +118,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<engine::Failure>() {
         Some(engine::Failure::Journal(_) | engine::Failure::Mismatch(_)) => Exit::JournalIo,
         Some(engine::Failure::Listen(_)) => Exit::Unavailable,
+        Some(engine::Failure::DataDir(_)) => Exit::CannotCreate,
         Some(engine::Failure::InUse(_)) => Exit::InUse,
         Some(engine::Failure::Part) | None => Exit::Software,
     }

@@ -40,7 +40,8 @@ impl Core {
     /// read.
     pub(super) fn start(config: &Config) -> anyhow::Result<Self> {
         let directory = &config.data_dir;
-        fs::create_dir_all(directory).with_context(|| format!("cannot make `data_dir` {}", directory.display()))?;
+        fs::create_dir_all(directory)
+            .map_err(|error| Failure::DataDir(format!("cannot make `data_dir` {}: {error}", directory.display())))?;
         let lock = lock(directory)?;
         let geo = Arc::new(GeoIndex::default());
         let feed = Feed::default();
@@ -170,7 +171,7 @@ fn wait_for_store(status: &SinkStatus, last: u64) -> anyhow::Result<()> {
 fn lock(directory: &Path) -> anyhow::Result<File> {
     let path = directory.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.with_context(|| format!("cannot write in `data_dir`: {}", path.display()))?;
+    let file = file.map_err(|error| Failure::DataDir(format!("cannot write {}: {error}", path.display())))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Failure::InUse(directory.to_owned()).into()),

@@ -43,6 +43,9 @@ pub enum Failure {
     /// Journal and store in `data_dir` do not belong together.
     #[error("{0}")]
     Mismatch(String),
+    /// `data_dir` cannot be made or written.
+    #[error("{0}")]
+    DataDir(String),
     /// A listener that cannot be bound.
     #[error("{0}")]
     Listen(String),

@@ -55,6 +55,9 @@ pub enum Error {
         /// `http.fixes_max`
         fixes_max: usize,
     },
+    /// The body is compressed.
+    #[error("a body with Content-Encoding is not taken; send it as it is")]
+    BodyEncoded,
     /// The engine cannot take it now: the journal is full, has stopped or is too slow. Nothing is promised of what was sent.
     #[error("the engine cannot take this now; nothing sent is promised to be stored")]
     Unavailable,
@@ -83,6 +86,7 @@ impl Error {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyFixes { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -152,6 +156,7 @@ mod tests {
             (Error::Method, 405),
             (Error::BodyTimeout { seconds: 1 }, 408),
             (Error::BodyTooLarge { bytes_max: 1 }, 413),
+            (Error::BodyEncoded, 415),
             (Error::TooManyFixes { fixes_max: 1 }, 413),
             (Error::internal("x", &std::fmt::Error), 500),
             (Error::Unavailable, 503),

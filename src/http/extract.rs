@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequestParts, Query, RawPathParams};
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use tokio::time;
@@ -156,6 +156,9 @@ const BODY_OVERRUN_FACTOR: usize = 16;
 
 /// Reads a whole body.
 pub(super) async fn body(headers: &HeaderMap, body: Body, bounds: BodyBounds) -> Result<Vec<u8>, Error> {
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(Error::BodyEncoded);
+    }
     let named = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if named.is_some_and(|length| length > bounds.bytes_max.saturating_mul(BODY_OVERRUN_FACTOR)) {
         return Err(Error::BodyTooLarge { bytes_max: bounds.bytes_max });

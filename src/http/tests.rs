@@ -485,3 +485,11 @@ async fn metrics_are_a_page_of_what_was_registered() {
     assert!(answer.text().starts_with("# HELP rhumb_build_info"));
     assert!(answer.text().ends_with("\nx_total 1\n"));
 }
+
+#[tokio::test]
+async fn a_compressed_body_is_told_so_and_not_read_as_a_fix() {
+    let api = Api::start();
+    let mut request = request(Method::POST, "/v1/drivers/d1/location", r#"{"latitude":52,"longitude":21}"#);
+    request.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+    assert_eq!(ask(&api.router, request).await.problem().0, 415);
+}
