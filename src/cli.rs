@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -203,12 +204,19 @@ fn serve(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the threads that serve HTTP")?;
-    runtime.block_on(async {
-        // Before anything else, so that a signal during recovery is kept and drains what was recovered.
-        let stop = stop_signal().context("cannot listen for signals")?;
-        let engine = Engine::start(config)?;
+    let served = runtime.block_on(async {
+        let mut stop = pin!(stop_signal().context("cannot listen for signals")?);
+        let starting = tokio::task::spawn_blocking(|| Engine::start(config));
+        let engine = tokio::select! {
+            engine = starting => engine.context("the start panicked")??,
+            // Recovery only reads, and whatever it mends it mends again.
+            () = &mut stop => return Ok(()),
+        };
         engine.serve_until(stop).await
-    })
+    });
+    // A recovery that was told to stop is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 /// Resolves on the first SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once.

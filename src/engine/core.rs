@@ -24,6 +24,9 @@ const SINK_DRAIN: Duration = Duration::from_secs(1);
 /// How often a store that is behind is looked at.
 const STORE_LOOK: Duration = Duration::from_millis(50);
 
+/// How often it is told how far behind it is.
+const STORE_TOLD_INTERVAL: Duration = Duration::from_secs(10);
+
 /// What every way of running the engine needs.
 pub(super) struct Core {
     pub(super) journal: Arc<Journal>,
@@ -80,7 +83,14 @@ impl Core {
         });
         let began = Instant::now();
         let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
-        let (journal, recovered) = journal::open(&journal_dir, &config.journal, &mut apply).map_err(Failure::from)?;
+        let opened = match applied {
+            Some(applied) => journal::open_followed(&journal_dir, &config.journal, applied, &mut apply),
+            None => journal::open(&journal_dir, &config.journal, &mut apply),
+        };
+        let (journal, recovered) = opened.map_err(|error| match error {
+            journal::Error::Outside { position, journal, last, .. } => mismatch(position, journal, last),
+            other => other.into(),
+        })?;
         if recovered.cut_bytes > 0 {
             tracing::warn!(bytes = recovered.cut_bytes, "cut a torn end off the journal; none of it was acknowledged");
         }
@@ -90,9 +100,6 @@ impl Core {
             seconds = began.elapsed().as_secs_f64(),
             "journal recovered"
         );
-        if let Some(applied) = applied {
-            check_position(applied, journal.id(), recovered.last)?;
-        }
         let journal = Arc::new(journal);
         let sink = match store {
             Some(store) => Some(
@@ -136,31 +143,34 @@ impl Core {
     }
 }
 
-/// Refuses a store whose position is not in the journal: what is a duplicate could not be told.
-fn check_position(applied: JournalPosition, journal: JournalId, last: u64) -> Result<(), Failure> {
-    if applied.journal != journal {
-        return Err(Failure::Mismatch(format!(
-            "the store follows journal {}, and the one beside it is {journal}: put the pair that belongs together into \
-             `data_dir`, or move the directory `store` away, and it is written anew from this journal",
-            applied.journal
-        )));
-    }
-    if applied.sequence > last {
-        return Err(Failure::Mismatch(format!(
+/// Says how a store's position is not in the journal beside it. With such a store, what is a duplicate could not be told.
+fn mismatch(applied: JournalPosition, journal: JournalId, last: u64) -> Failure {
+    Failure::Mismatch(if applied.journal == journal {
+        format!(
             "the journal ends with frame {last}, and the store holds fixes up to frame {}: the journal has lost its end. \
              Restore it from a backup; fixes of the frames between are only in the directory `store`",
             applied.sequence
-        )));
-    }
-    Ok(())
+        )
+    } else {
+        format!(
+            "the store follows journal {}, and the one beside it is {journal}: put the pair that belongs together into \
+             `data_dir`, or move the directory `store` away, and it is written anew from this journal",
+            applied.journal
+        )
+    })
 }
 
 /// Waits until the store holds everything up to a frame.
 fn wait_for_store(status: &SinkStatus, last: u64) -> anyhow::Result<()> {
-    tracing::info!(frames = status.lag_frames(), "the store is far behind the journal: waiting until it has caught up");
+    let mut told = None;
     while status.written().load(Ordering::Acquire) < last {
         if let SinkState::Stopped { error } = status.state() {
             anyhow::bail!("the embedded store cannot be written: {error}");
+        }
+        if told.is_none_or(|told: Instant| told.elapsed() >= STORE_TOLD_INTERVAL) {
+            told = Some(Instant::now());
+            let (frames, state) = (status.lag_frames(), status.state());
+            tracing::info!(frames, ?state, "the store is far behind the journal: waiting until it has caught up");
         }
         thread::park_timeout(STORE_LOOK);
     }

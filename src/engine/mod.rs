@@ -147,12 +147,13 @@ impl Engine {
     /// Serves until `stop` resolves, then takes nothing more, makes durable and acknowledges what was taken, and closes.
     ///
     /// # Errors
-    /// The journal failed, or a shard gave up: nothing was acknowledged since.
+    /// The journal failed, and nothing was acknowledged since; or a thread gave up that nothing works without.
     pub async fn serve_until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let failure = tokio::select! {
+            biased;
             () = stop => None,
             Some(reason) = self.failures.recv() => Some(Failure::Journal(reason)),
-            () = has_failed(&self.core, &self.door) => Some(Failure::Part),
+            () = has_failed(&self.core, &self.door, &self.servers) => Some(Failure::Part),
         };
         let stopped = self.stop().await;
         // After a failure closing fails too, and the first reason is the one to tell.
@@ -177,9 +178,10 @@ impl Engine {
 }
 
 /// Resolves once a thread gave up that nothing works without.
-async fn has_failed(core: &Core, door: &Door) {
+async fn has_failed(core: &Core, door: &Door, servers: &[JoinHandle<()>]) {
     let mut look = time::interval(PARTS_LOOK);
-    while !core.pipeline.has_failed() && !door.has_failed() {
+    let has_ended = |server: &JoinHandle<()>| server.is_finished();
+    while !core.pipeline.has_failed() && !door.has_failed() && !servers.iter().any(has_ended) {
         look.tick().await;
     }
 }

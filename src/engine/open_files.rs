@@ -6,9 +6,10 @@
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::mqtt::OVER_LIMIT_MAX;
 
-/// Kept for journal, store, listeners and event queues, beside `store.files_open_max`.
-const RESERVED: u64 = 128;
+/// Kept for journal, listeners, event queues and for connections that are only refused, beside `store.files_open_max`.
+const RESERVED: u64 = 128 + OVER_LIMIT_MAX as u64;
 
 /// HTTP gets at most one of so many.
 const HTTP_PART: u64 = 32;

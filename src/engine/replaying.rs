@@ -29,7 +29,11 @@ pub fn replay(config: &Config, plan: &Plan, broker: Option<&BrokerUrl>, is_json:
 fn offline(config: &Config, plan: &Plan) -> anyhow::Result<(Summary, Result<(), replay::Error>)> {
     let core = Core::start(config)?;
     let inlet = Inlet::new(core.pipeline.ingress().clone()).context("the shards have no room for a replay")?;
-    let result = replay::run(plan, &mut Offline::new(inlet));
-    core.stop()?;
-    Ok(result)
+    let (summary, ended) = replay::run(plan, &mut Offline::new(inlet));
+    let stopped = core.stop();
+    // What ended the replay comes before what it made of the end.
+    if ended.is_ok() {
+        stopped?;
+    }
+    Ok((summary, ended))
 }

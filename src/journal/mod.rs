@@ -145,7 +145,19 @@ pub fn open(
     apply: &mut dyn FnMut(&Frame<'_>) -> Result<(), Malformed>,
 ) -> Result<(Journal, Recovered), Error> {
     let (directory, lock) = Directory::take(dir)?;
-    start(Arc::new(directory), Some(lock), config, apply)
+    start(Arc::new(directory), Some(lock), config, None, apply)
+}
+
+/// As [`open`], for somebody who follows this journal and has come as far as `followed`: [`Error::Outside`], before
+/// anything is written behind the journal's end, if that is not in it.
+pub fn open_followed(
+    dir: &Path,
+    config: &Config,
+    followed: JournalPosition,
+    apply: &mut dyn FnMut(&Frame<'_>) -> Result<(), Malformed>,
+) -> Result<(Journal, Recovered), Error> {
+    let (directory, lock) = Directory::take(dir)?;
+    start(Arc::new(directory), Some(lock), config, Some(followed), apply)
 }
 
 /// Whether there is a journal in `dir`.
@@ -166,16 +178,22 @@ pub fn open_on(
     config: &Config,
     apply: &mut dyn FnMut(&Frame<'_>) -> Result<(), Malformed>,
 ) -> Result<(Journal, Recovered), Error> {
-    start(storage, None, config, apply)
+    start(storage, None, config, None, apply)
 }
 
 fn start(
     storage: Arc<dyn Storage>,
     lock: Option<Lock>,
     config: &Config,
+    followed: Option<JournalPosition>,
     apply: recovery::Apply<'_>,
 ) -> Result<(Journal, Recovered), Error> {
     let recovery::Ready { journal, segment, received_at, is_sealed, recovered } = recovery::recover(&storage, apply)?;
+    if let Some(position) = followed
+        && (position.journal != journal || position.sequence > recovered.last)
+    {
+        return Err(Error::Outside { position, journal, first: 1, last: recovered.last });
+    }
     let watermark = Arc::new(Watermark::at(recovered.last));
     let failure = Arc::new(Failure::default());
     let (sender, turns) = crossbeam_channel::bounded(TURNS_IN_FLIGHT_MAX * usize::from(APPENDERS_MAX));

@@ -1,6 +1,7 @@
 //! The accept loop: one thread takes connections in and deals them out to the workers.
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -22,7 +23,7 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 const REFUSAL_TOLD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Connections over the limit that are kept long enough to be told so.
-const OVER_LIMIT_MAX: usize = 256;
+pub const OVER_LIMIT_MAX: usize = 64;
 
 /// The running accept loop.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ impl Acceptor {
         workers: Vec<Arc<Mailbox>>,
         stats: Arc<Stats>,
         connections_max: usize,
+        has_failed: Arc<AtomicBool>,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(listener);
@@ -56,7 +58,15 @@ impl Acceptor {
             next_worker: 0,
             refusal_told: None,
         };
-        let thread = thread::Builder::new().name("mqtt-accept".into()).spawn(move || accepting.run())?;
+        let thread = thread::Builder::new().name("mqtt-accept".into()).spawn(move || {
+            let is_stopping = Arc::clone(&accepting.is_stopping);
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| accepting.run()));
+            // The port would be gone, and all else look well.
+            if ended.is_err() || !is_stopping.load(Ordering::Acquire) {
+                tracing::error!("the mqtt accept loop gave up");
+                has_failed.store(true, Ordering::Release);
+            }
+        })?;
         Ok(Self { waker, is_stopping, thread })
     }
 

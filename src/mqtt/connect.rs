@@ -82,18 +82,20 @@ impl Connection {
             unreleased: Vec::new(),
         };
         let needs_link = routed_will.is_some() || (has_kept_session && !session.clean_start);
-        if has_kept_session && session.clean_start && !needs_link {
-            let forgotten = context.router.forget(&Mount::Open, &session.client_id);
+        let forgets = has_kept_session && session.clean_start && !needs_link;
+        // Until CONNACK went, what fails is told by one.
+        self.phase = Phase::AwaitingLink;
+        self.phase_since = context.now_tick;
+        let client_id = session.client_id.clone();
+        self.session = Some(Box::new(session));
+        if needs_link {
+            return self.attach(context, routed_will);
+        }
+        if forgets {
+            let forgotten = context.router.forget(&Mount::Open, &client_id);
             forgotten.map_err(|_| Close::Router(CloseReason::Unavailable))?;
         }
-        self.session = Some(Box::new(session));
         self.phase = Phase::Open;
-        if needs_link {
-            self.attach(context, routed_will)?;
-            self.phase = Phase::AwaitingLink;
-            self.phase_since = context.now_tick;
-            return Ok(());
-        }
         self.send_connack(context, false);
         Ok(())
     }

@@ -82,8 +82,8 @@ pub(super) struct Connection {
     out_cost: usize,
     /// Since when the socket takes no more.
     pub(super) blocked_since: Option<Tick>,
-    /// Publishes taken since the brake went on.
-    pub(super) braked_publishes: u8,
+    /// Fixes taken since the brake went on.
+    pub(super) braked_fixes: usize,
     pub(super) is_readable: bool,
     pub(super) is_peer_closed: bool,
     /// On the worker's list of those with something to write.
@@ -122,7 +122,7 @@ impl Connection {
             out: Vec::new(),
             out_cost: 0,
             blocked_since: None,
-            braked_publishes: 0,
+            braked_fixes: 0,
             is_readable: true,
             is_peer_closed: false,
             is_dirty: false,

@@ -35,6 +35,7 @@ use std::thread::{self, JoinHandle};
 
 use mio::{Poll, Waker};
 
+pub use accept::OVER_LIMIT_MAX;
 pub use config::Config;
 pub use stats::Stats;
 
@@ -116,8 +117,14 @@ impl Door {
             })?);
         }
         // It ends by itself, with the feed.
-        fanout::start(feed, router.clone())?;
-        let acceptor = Acceptor::start(listener, mailboxes.to_vec(), Arc::clone(&stats), config.connections_max)?;
+        fanout::start(feed, router.clone(), Arc::clone(&has_failed))?;
+        let acceptor = Acceptor::start(
+            listener,
+            mailboxes.to_vec(),
+            Arc::clone(&stats),
+            config.connections_max,
+            Arc::clone(&has_failed),
+        )?;
         Ok(Self { acceptor, mailboxes, workers, stats, has_failed })
     }
 

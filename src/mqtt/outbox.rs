@@ -19,6 +19,9 @@ const BATCH_ELEMENTS_MAX: usize = 4_096;
 /// Elements that may wait for a shard before the brake: connections are then read within a small window only.
 const WAITING_ELEMENTS_MAX: usize = 32_768;
 
+/// Elements beyond which connections are not read at all: the windows of a fleet that keeps coming back must not add up.
+const WAITING_ELEMENTS_CEILING: usize = 4 * WAITING_ELEMENTS_MAX;
+
 /// Age after which a batch that still waits takes no more in, so that its receive time stays true.
 const BATCH_AGE_MS_MAX: i64 = 20;
 
@@ -59,6 +62,7 @@ pub(super) struct Outbox {
     claim: Claim,
     lanes: Vec<Lane>,
     is_full: bool,
+    is_over_ceiling: bool,
     spare: Vec<(Batch, Vec<AckRun>)>,
 }
 
@@ -71,7 +75,7 @@ impl Outbox {
             in_flight: VecDeque::new(),
         };
         let lanes = (0..ingress.shards()).map(lane).collect();
-        Self { ingress, claim, lanes, is_full: false, spare: Vec::new() }
+        Self { ingress, claim, lanes, is_full: false, is_over_ceiling: false, spare: Vec::new() }
     }
 
     /// Whether more waits for some shard than it should.
@@ -79,25 +83,30 @@ impl Outbox {
         self.is_full
     }
 
+    /// Whether so much waits that nothing more may be added.
+    pub(super) fn is_over_ceiling(&self) -> bool {
+        self.is_over_ceiling
+    }
+
     /// Whether everything that was added came back.
     pub(super) fn is_empty(&self) -> bool {
         self.lanes.iter().all(|lane| lane.waiting_elements == 0 && lane.in_flight.is_empty())
     }
 
-    /// Adds what `decode` makes of a driver's payload, and the acknowledgement that waits for it. A payload of nothing adds
-    /// nothing: false, and its acknowledgement need not wait.
+    /// Adds what `decode` makes of a driver's payload, and the acknowledgement that waits for it, and tells how many elements
+    /// that was. A payload of none adds nothing, and its acknowledgement need not wait.
     pub(super) fn add(
         &mut self,
         driver: &Arc<DriverKey>,
         now: TimestampMs,
         ack: Option<(ConnectionRef, u32)>,
         decode: impl FnOnce(&mut Vec<Element>),
-    ) -> bool {
+    ) -> usize {
         let lane = &mut self.lanes[self.ingress.shard_of(driver)];
         let load = lane.filling(now, &mut self.spare);
         let added = load.batch.add_payload(driver, decode);
         if added == 0 {
-            return false;
+            return 0;
         }
         if let Some((connection, number)) = ack {
             match load.acks.last_mut() {
@@ -109,7 +118,8 @@ impl Outbox {
         }
         lane.waiting_elements += added;
         self.is_full |= lane.waiting_elements >= WAITING_ELEMENTS_MAX;
-        true
+        self.is_over_ceiling |= lane.waiting_elements >= WAITING_ELEMENTS_CEILING;
+        added
     }
 
     /// Sends what may be sent.
@@ -123,7 +133,9 @@ impl Outbox {
                 self.claim.submit(shard, load.batch);
             }
         }
-        self.is_full = self.lanes.iter().any(|lane| lane.waiting_elements >= WAITING_ELEMENTS_MAX);
+        let most = self.lanes.iter().map(|lane| lane.waiting_elements).max().unwrap_or_default();
+        self.is_full = most >= WAITING_ELEMENTS_MAX;
+        self.is_over_ceiling = most >= WAITING_ELEMENTS_CEILING;
     }
 
     /// Takes a batch back from its shard and tells the acknowledgements that it released through `release`. A batch that was

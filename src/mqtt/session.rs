@@ -19,8 +19,8 @@ use crate::limits::PAYLOAD_FIXES_MAX;
 use crate::pipeline::RouteError;
 use crate::wire::native;
 
-/// Publishes that a connection may still bring while the brake is on, so that a PINGREQ behind them is heard.
-const BRAKED_PUBLISHES_MAX: u8 = 16;
+/// Fixes that a connection may still bring while the brake is on, so that a PINGREQ behind them is heard.
+const BRAKED_FIXES_MAX: usize = 16;
 
 /// Reason code of MQTT 5: topic name invalid.
 const TOPIC_NAME_INVALID: u8 = 0x90;
@@ -46,7 +46,8 @@ impl Connection {
                 let Some(session) = &self.session else { return false };
                 let is_window_open =
                     session.version == Version::V5 || self.acks.len() < usize::from(context.config.in_flight_max);
-                let is_brake_off = !context.outbox.is_full() || self.braked_publishes < BRAKED_PUBLISHES_MAX;
+                let is_brake_off = !context.outbox.is_full()
+                    || (self.braked_fixes < BRAKED_FIXES_MAX && !context.outbox.is_over_ceiling());
                 is_window_open && is_brake_off && session.retry.is_none() && !self.is_out_full()
             }
         }
@@ -55,7 +56,7 @@ impl Connection {
     /// Takes whole packets off the front of `bytes` as long as it may; tells how many bytes they were.
     pub(super) fn take_packets(&mut self, context: &mut Context, bytes: &[u8]) -> Result<usize, Close> {
         if !context.outbox.is_full() {
-            self.braked_publishes = 0;
+            self.braked_fixes = 0;
         }
         let mut taken = 0;
         while self.may_take(context) {
@@ -115,19 +116,18 @@ impl Connection {
             match context.ingress.route(tenant, driver) {
                 Ok(driver) => self.route = Some(Route { topic: publish.topic.into(), driver }),
                 Err(error) => {
-                    self.refuse_publish(publish.qos, publish.packet_id, error)?;
+                    self.refuse_publish(context, publish.qos, publish.packet_id, error)?;
                     return Ok(true);
                 }
             }
         }
         context.publishes += 1;
-        if context.outbox.is_full() {
-            self.braked_publishes += 1;
-        }
+        let is_braked = context.outbox.is_full();
         let kind = match publish.qos {
             0 => {
                 let Some(route) = &self.route else { return Ok(false) };
-                add(context, &route.driver, None, publish.payload);
+                let added = add(context, &route.driver, None, publish.payload);
+                self.braked_fixes += if is_braked { added } else { 0 };
                 return Ok(true);
             }
             1 => AckKind::PubAck,
@@ -139,7 +139,9 @@ impl Connection {
         }
         let Some(route) = &self.route else { return Ok(false) };
         let number = self.acks.owe(kind, publish.packet_id);
-        if !add(context, &route.driver, Some((self.me, number)), publish.payload) {
+        let added = add(context, &route.driver, Some((self.me, number)), publish.payload);
+        self.braked_fixes += if is_braked { added } else { 0 };
+        if added == 0 {
             self.acks.release(number, 1);
         }
         Ok(true)
@@ -179,7 +181,7 @@ impl Connection {
 
     /// A publish on an ingest topic that leads nowhere. MQTT 5 can say so, above QoS 0; otherwise only the end of the
     /// connection says it [MQTT-3.3.5-2].
-    fn refuse_publish(&mut self, qos: u8, packet_id: u16, error: RouteError) -> Result<(), Close> {
+    fn refuse_publish(&mut self, context: &Context, qos: u8, packet_id: u16, error: RouteError) -> Result<(), Close> {
         let (reason, why) = match error {
             RouteError::Id(_) => (TOPIC_NAME_INVALID, Close::BadIngestTopic),
             RouteError::TooManyTenants => (QUOTA_EXCEEDED, Close::TooManyTenants),
@@ -187,6 +189,7 @@ impl Connection {
         if self.version() != Some(Version::V5) || qos == 0 {
             return Err(why);
         }
+        self.check_in_flight(context)?;
         let kind = if qos == 1 { AckKind::PubAck } else { AckKind::PubRec };
         self.acks.owe_ready(kind, packet_id, reason);
         Ok(())
@@ -299,6 +302,8 @@ impl Connection {
             link.close(fate, session_expiry_s);
         }
         if let Some(will) = session.ingest_will
+            && self.phase != Phase::AwaitingLink
+            && !context.outbox.is_over_ceiling()
             && why.publishes_will()
             && let Topic::Ingest { tenant, driver } = topic::classify(&will.topic)
             && let Ok(driver) = context.ingress.route(tenant, driver)
@@ -310,7 +315,7 @@ impl Connection {
 }
 
 /// Adds a payload's fixes to what goes to their shard. A payload of more than may be is malformed as a whole.
-fn add(context: &mut Context, driver: &Arc<DriverKey>, ack: Option<(ConnectionRef, u32)>, payload: &[u8]) -> bool {
+fn add(context: &mut Context, driver: &Arc<DriverKey>, ack: Option<(ConnectionRef, u32)>, payload: &[u8]) -> usize {
     context.outbox.add(driver, context.now, ack, |elements| {
         let before = elements.len();
         native::decode(payload, elements);

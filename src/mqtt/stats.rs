@@ -62,9 +62,13 @@ impl Stats {
         self.publishes.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Counts a connection out, and writes a line about it if it is worth one and there were not too many.
-    pub(super) fn disconnect(&self, why: Close, client_id: &str) {
+    /// Counts a connection out: its socket is closed.
+    pub(super) fn release(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts why a connection ended, and writes a line about it if it is worth one and there were not too many.
+    pub(super) fn disconnect(&self, why: Close, client_id: &str) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         *closed.by_reason.entry(why.as_str()).or_default() += 1;
         if !why.is_noteworthy() {

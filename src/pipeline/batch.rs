@@ -33,9 +33,9 @@ pub enum Received {
 pub trait Origin: Send + Sync + fmt::Debug {
     /// The batch was judged and all that it stored is durable; its verdicts stand in the order of its elements.
     ///
-    /// Called on a shard's thread, in the order in which this origin's batches reached that shard: it must not block. A
-    /// batch that comes back with elements but without verdicts was not judged (the journal stopped) and must not be
-    /// acknowledged.
+    /// Called on a shard's thread, in the order in which this origin's batches reached that shard, or by the submission
+    /// itself when the shard is gone: it must not block. A batch that comes back with elements but without verdicts was
+    /// not judged (the engine is ending) and must not be acknowledged.
     fn judged(&self, batch: Batch);
 }
 

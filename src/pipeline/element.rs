@@ -54,7 +54,7 @@ pub(super) fn judge_element(
     };
     if timeless {
         fix.time = window.next_free(fix.time);
-        // One look into the store, not one for each millisecond that is taken there: above the floor memory knows.
+        // A look or two into the store, not one for each millisecond that is taken there: above the floor memory knows.
         if window.place(fix.time) == Place::BelowFloor
             && (shared.history.is_none() || is_stored(shared, key, fix.time)?)
         {

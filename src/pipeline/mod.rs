@@ -209,6 +209,8 @@ impl Recovering {
                 if panic::catch_unwind(AssertUnwindSafe(|| shard.run(&inbox, &appender))).is_err() {
                     tracing::error!(shard = index, "a shard panicked, which is a fault of the program's");
                     failed.store(true, Ordering::Release);
+                    shard.fail();
+                    shard.run(&inbox, &appender);
                 }
             })?);
         }

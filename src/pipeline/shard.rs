@@ -13,6 +13,7 @@ use super::account::{Books, TurnCounts};
 use super::batch::{Batch, Received};
 use super::drivers::{DriverIndex, Drivers};
 use super::element::{NotStored, judge_element};
+use super::ingress::INBOX_MESSAGES_MAX;
 use super::judge::Rules;
 use super::registry::Registry;
 use super::unstored::Unstored;
@@ -185,7 +186,7 @@ impl Shard {
     }
 
     /// Runs until told to stop, or until nobody is left to tell it anything.
-    pub(super) fn run(mut self, inbox: &Receiver<Message>, appender: &Appender) {
+    pub(super) fn run(&mut self, inbox: &Receiver<Message>, appender: &Appender) {
         let mut stopping = false;
         loop {
             let told = if self.unstored.is_empty() {
@@ -198,8 +199,8 @@ impl Shard {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            // All that is there already goes into the same turn. The inbox is bounded, and so is this.
-            while let Ok(message) = inbox.try_recv() {
+            // All that is there already goes into the same turn, an inbox full of it at most.
+            for message in inbox.try_iter().take(INBOX_MESSAGES_MAX) {
                 stopping |= self.told(message);
             }
             self.forget_stored();
@@ -209,11 +210,19 @@ impl Shard {
             if self.has_failed {
                 self.give_back_unjudged();
                 self.shared.failed.store(true, Ordering::Release);
+            } else if stopping && self.is_waiting_for_store && self.in_flight.is_empty() {
+                // The store may never catch up, and no door acknowledges by now.
+                self.give_back_unjudged();
             }
             if stopping && self.waiting.is_empty() && self.in_flight.is_empty() {
                 break;
             }
         }
+    }
+
+    /// After a panic: whatever it was doing, it does no more, and what comes is given back.
+    pub(super) fn fail(&mut self) {
+        self.has_failed = true;
     }
 
     /// Takes one message; true if it was the last.
@@ -229,7 +238,10 @@ impl Shard {
     }
 
     fn may_turn(&mut self) -> bool {
-        let is_store_behind = self.unstored.fixes() >= self.shared.unstored_fixes_max;
+        // Once it waits, it waits for more than one batch of the store's, or it would start and stop with each.
+        let fixes_max = self.shared.unstored_fixes_max;
+        let is_store_behind =
+            self.unstored.fixes() >= if self.is_waiting_for_store { fixes_max / 2 } else { fixes_max };
         if is_store_behind != self.is_waiting_for_store {
             self.is_waiting_for_store = is_store_behind;
             if is_store_behind {

@@ -1,5 +1,6 @@
 //! How connections end: closed with a reason, timed out, or drained with the worker.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use mio::Events;
@@ -41,6 +42,7 @@ impl Worker {
             || connection.shut_write().is_err();
         if is_gone || self.lingering >= LINGERING_MAX {
             self.connections.remove(key as usize);
+            self.stats.release();
             return;
         }
         self.lingering += 1;
@@ -63,6 +65,7 @@ impl Worker {
 
     pub(super) fn remove(&mut self, key: u32) {
         self.connections.remove(key as usize);
+        self.stats.release();
         self.lingering -= 1;
     }
 
@@ -128,7 +131,9 @@ impl Worker {
                 return;
             }
             // Only the mailbox matters now; events of connections pass by.
-            if self.poll.poll(events, Some(left)).is_err() {
+            if let Err(error) = self.poll.poll(events, Some(left))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
                 return;
             }
             self.read_clocks();

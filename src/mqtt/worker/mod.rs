@@ -157,6 +157,12 @@ impl Worker {
             connection.is_readable = true;
             connection.is_peer_closed |= event.is_read_closed() || event.is_error();
             self.serve(key);
+            // A paused connection is not read, and would not tell that nobody is there any more.
+            if (event.is_error() || event.is_write_closed())
+                && self.connections.get(key as usize).is_some_and(|connection| connection.is_paused)
+            {
+                self.close(key, Close::Lost);
+            }
         }
         if event.is_writable()
             && let Some(connection) = self.connections.get_mut(key as usize)
@@ -233,6 +239,7 @@ impl Worker {
     fn accept(&mut self, stream: TcpStream, over_limit: bool) {
         if self.is_stopping {
             self.stats.disconnect(Close::Stopping, "");
+            self.stats.release();
             return;
         }
         let entry = self.connections.vacant_entry();
@@ -244,6 +251,7 @@ impl Worker {
         if let Err(error) = self.poll.registry().register(connection.stream_mut(), Token(key), interest) {
             tracing::warn!(%error, "a connection could not be served");
             self.stats.disconnect(Close::Lost, "");
+            self.stats.release();
             return;
         }
         entry.insert(connection);

@@ -7,6 +7,9 @@ use crate::mqtt::connection::{Connection, ReadOutcome};
 /// Reads of one connection in a row, so that a flood does not starve its neighbours.
 pub(super) const READS_IN_A_ROW_MAX: usize = 4;
 
+/// Bytes read at once while the brake is on: most of them are carried over until it lifts.
+const BRAKED_READ_BYTES: usize = 4 * 1024;
+
 /// How far reading a connection went.
 pub(super) enum Pumped {
     /// Nothing more for now.
@@ -35,7 +38,8 @@ pub(super) fn pump(connection: &mut Connection, context: &mut Context, buffer: &
         }
         let carried = connection.carried.len();
         buffer[..carried].copy_from_slice(&connection.carried);
-        let fresh = match connection.read(&mut buffer[carried..]) {
+        let room = if context.outbox.is_full() { BRAKED_READ_BYTES } else { buffer.len() - carried };
+        let fresh = match connection.read(&mut buffer[carried..carried + room]) {
             ReadOutcome::Some(count) => count,
             ReadOutcome::Nothing => return Ok(Pumped::Done),
             ReadOutcome::End => return Err(Close::Lost),
@@ -50,5 +54,12 @@ pub(super) fn pump(connection: &mut Connection, context: &mut Context, buffer: &
             connection.carried.extend_from_slice(&bytes[taken..]);
         }
     }
-    Ok(if connection.is_readable { Pumped::Unfinished } else { Pumped::Done })
+    // What was carried over may hold whole packets that only a pause kept back.
+    Ok(if !connection.may_take(context) {
+        Pumped::Paused
+    } else if connection.is_readable {
+        Pumped::Unfinished
+    } else {
+        Pumped::Done
+    })
 }
