@@ -64,7 +64,7 @@ mod tests {
         for files in [64, 256, 1_024, 20_000, 1_048_576, u64::MAX] {
             let Shares { http, mqtt } = Shares::of(files, 256);
             assert!(http >= 1 && mqtt >= 1);
-            if files >= 256 {
+            if files >= 512 {
                 assert!(mqtt + 2 * http + RESERVED + 256.min(files / 4) <= files, "{files}");
             }
         }

@@ -306,3 +306,23 @@ fn acknowledgements_keep_the_order_over_fast_path_and_router() {
         }
     }
 }
+
+#[test]
+fn a_backlog_of_more_than_one_turns_reads_is_acknowledged_whole() {
+    const PUBLISHES: u16 = 20_000;
+    // Small reads and a small window, so that it closes within the last read of a turn again and again.
+    let rhumb = Rhumb::start(&["mqtt.packet_bytes_max=2048", "mqtt.in_flight_max=250"]);
+    let mut client = Client::connect_keeping_alive(rhumb.mqtt(), Version::V4, "backlog", 0);
+    let topic = topic("default", "backlog");
+    let padding = " ".repeat(1_000);
+    let mut backlog = Vec::new();
+    for id in 1..=PUBLISHES {
+        let payload = native_fix(u64::from(id)) + &padding;
+        backlog.extend(mqtt::publish(Version::V4, &topic, payload.as_bytes(), 1, id));
+    }
+    client.send(&backlog).unwrap();
+    // Whoever waits for these says nothing more.
+    for id in 1..=PUBLISHES {
+        assert_eq!(client.expect(PUBACK).id(), id);
+    }
+}
