@@ -311,3 +311,52 @@ fn a_journal_that_fails_gives_everything_back_unjudged_and_lets_the_engine_end()
     running.pipeline.stop();
     drop(running.journal);
 }
+
+#[test]
+fn a_store_that_never_catches_up_does_not_hold_up_the_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store"), &crate::store::Config::default()).unwrap();
+    let mut recovering = Recovering::new(Parts {
+        config: Config { shards: 1 },
+        dedupe: DedupeConfig::default(),
+        rules: Rules::default(),
+        registry: RegistryConfig::default(),
+        geo: Arc::default(),
+        feed: Feed::default(),
+        // Nobody writes to it.
+        history: Some(History { store, stored_sequence: Arc::default() }),
+    });
+    let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
+    let (journal, _) = journal::open(&dir.path().join("journal"), &journal::Config::default(), &mut apply).unwrap();
+    let journal = Arc::new(journal);
+    let pipeline = recovering.start(&journal, None).unwrap();
+    let waiting = pipeline.waiting_for_store();
+    let running = Running { pipeline, journal, sink: None, geo: Arc::default() };
+
+    let chunk = UNSTORED_FIXES_MAX as i64 / 40;
+    for turn in 0..40 {
+        let fix = |time_ms| Ok(Report::at(Some(TimestampMs(time_ms)), 52.0, 21.0));
+        let elements: Vec<Element> = (turn * chunk..(turn + 1) * chunk).map(fix).collect();
+        let verdicts = running.judge("d", Received::Recorded, &elements);
+        assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Accepted));
+        assert_eq!(verdicts.len(), elements.len());
+    }
+
+    // Over the bound: taken in, and not judged.
+    let ingress = running.pipeline.ingress();
+    let key = ingress.route("acme", "late").unwrap();
+    let (sender, given_back) = mpsc::sync_channel(1);
+    let claim = ingress.claim(1).unwrap();
+    let mut batch = Batch::new(Received::Live(NOW), Arc::new(Waiting(sender)));
+    batch.add_payload(&key, |into| into.push(at(1)));
+    claim.submit(0, batch);
+    assert!(
+        given_back.recv_timeout(Duration::from_millis(200)).is_err(),
+        "nothing is judged while the store is behind"
+    );
+    assert_eq!(waiting.load(Ordering::Relaxed), 1);
+
+    drop(claim);
+    running.stop();
+    assert_eq!(given_back.recv_timeout(Duration::from_secs(5)).unwrap().verdicts, []);
+}
