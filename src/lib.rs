@@ -20,8 +20,8 @@
 //! - **The MQTT door is an event loop a core on [mio], not tasks on tokio** (which serves HTTP). Between two waits, all that
 //!   the ready connections brought goes to the shards as one batch, and all that came back is acknowledged with one write a
 //!   connection; from another thread's wake-up costs one `write` for all of them instead of one a task. An idle
-//!   connection has no task, no timer and no read buffer. The whole path to the durable acknowledgement costs about what a
-//!   bare tokio loop spends on parsing and answering; `benches/results/` has the numbers beside mosquitto's.
+//!   connection has no task, no timer and no read buffer. The two were not measured against each other here;
+//!   `benches/results/` has what the whole path costs, beside mosquitto.
 //! - **The codec off the fast path is our own.** rumqttd 0.20's, read and tried, takes reserved flags, trailing bytes,
 //!   wildcards in topics and doubled properties for good, and reaches `unreachable!` on packets that only a server sends. It
 //!   stays as the independent reader in the codec's tests.

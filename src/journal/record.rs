@@ -12,7 +12,8 @@
 //! that was: fleets move in one place and time. The bits of the counters' mask are stored, late, duplicate and then the
 //! refusals by `Reason`.
 //!
-//! Turns of 50 fixes, each of another driver, take 14 to 20 bytes a fix on recorded bus fleets, the frame included.
+//! Turns of 50 fixes, each of another driver, take 16 to 20 bytes a fix on recordings with hardly a repeat
+//! (Austin 2015, Helsinki, Liverpool), the frame included.
 
 use super::error::Malformed;
 use super::frame::{FRAME_BYTES_MAX, HEADER_BYTES};
