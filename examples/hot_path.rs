@@ -6,11 +6,12 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use anyhow::Context;
 use rhumb::geo::GeoIndex;
 use rhumb::ids::DriverKey;
-use rhumb::journal::{self, Storage, StorageFile};
+use rhumb::journal::{self, Resume, Storage, StorageFile, Unopened};
 use rhumb::live::Feed;
 use rhumb::pipeline::{Batch, Config, DedupeConfig, Origin, Parts, Received, Recovering, RegistryConfig, Rules};
 use rhumb::units::TimestampMs;
@@ -37,7 +38,8 @@ fn main() -> anyhow::Result<()> {
         history: None,
     });
     let mut apply = |frame: &journal::Frame<'_>| recovering.apply(frame);
-    let (journal, _) = journal::open_on(Arc::new(Nowhere), &journal::Config::default(), &mut apply)?;
+    let (journal, _) =
+        Unopened::on(Arc::new(Nowhere)).open(&journal::Config::default(), &Resume::default(), &mut apply)?;
     let pipeline = recovering.start(&journal, None)?;
     let ingress = pipeline.ingress();
     let drivers = (0..DRIVERS)
@@ -140,6 +142,10 @@ impl Storage for Nowhere {
         Ok(())
     }
 
+    fn remove(&self, _name: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync_names(&self) -> io::Result<()> {
         Ok(())
     }
@@ -148,6 +154,10 @@ impl Storage for Nowhere {
 impl StorageFile for Nowhere {
     fn len_bytes(&self) -> io::Result<u64> {
         Ok(0)
+    }
+
+    fn written_at(&self) -> io::Result<SystemTime> {
+        Ok(SystemTime::UNIX_EPOCH)
     }
 
     fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {

@@ -12,7 +12,7 @@ use anyhow::Context;
 use super::Failure;
 use crate::config::Config;
 use crate::geo::GeoIndex;
-use crate::journal::{self, Frame, Journal, JournalId, JournalPosition};
+use crate::journal::{self, Frame, Journal, JournalId, JournalPosition, Resume, Unopened};
 use crate::live::Feed;
 use crate::pipeline::{History, Parts, Pipeline, Recovering};
 use crate::sink::{self, Embedded, SinkHandle, SinkState, SinkStatus};
@@ -83,10 +83,8 @@ impl Core {
         });
         let began = Instant::now();
         let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
-        let opened = match applied {
-            Some(applied) => journal::open_followed(&journal_dir, &config.journal, applied, &mut apply),
-            None => journal::open(&journal_dir, &config.journal, &mut apply),
-        };
+        let resume = Resume { snapshot: None, followed: applied.into_iter().collect() };
+        let opened = Unopened::take(&journal_dir).and_then(|files| files.open(&config.journal, &resume, &mut apply));
         let (journal, recovered) = opened.map_err(|error| match error {
             journal::Error::Outside { position, journal, last, .. } => mismatch(position, journal, last),
             other => other.into(),

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `{first sequence, 20 digits}.journal` | a segment: header and frames, see `segment`, `frame` and `record` |
 //! | `next` | a segment that is being made and not part of the journal yet |
+//! | `{sequence, 20 digits}.snapshot` | what all frames up to that one came to, see `snapshot` |
+//! | `next.snapshot.unfinished` | a snapshot that is being made, or was when the engine ended |
 //! | `lock` | nothing; locked by the process that writes |
 //!
 //! Shards encode their turns ([`TurnEncoder`]) and hand them to one writer thread ([`Appender`]), which gives each its
@@ -22,9 +24,11 @@ mod record;
 mod recovery;
 mod scan;
 mod segment;
+mod snapshot;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod unopened;
 mod watermark;
 mod writer;
 
@@ -32,18 +36,21 @@ pub use error::{Damage, Error, Malformed, Stopped};
 pub use frame::{APPENDER_OF_SEAL, FRAME_BYTES_MAX, Frame};
 pub use reader::Reader;
 pub use record::{Record, Records, TURN_TENANTS_MAX, Turn, TurnEncoder};
+pub use snapshot::{CHUNK_BYTES_MAX, SnapshotWriter, Unusable};
 pub use storage::{Storage, StorageFile};
+pub use unopened::{Resume, Unopened};
 pub use watermark::Watermark;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 use crossbeam_channel::Sender;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use storage::{Directory, Lock};
+use storage::Lock;
 use writer::{Batch, Failure, Message, Writer};
 
 /// Turns that an appender may have handed over and not heard of; with no more, [`Appender::append`] does not block.
@@ -128,6 +135,17 @@ pub struct Recovered {
     pub cut_bytes: u64,
 }
 
+/// A file of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Sequence of its first frame.
+    pub first: u64,
+    /// Its length, with what is zeroed ahead of the newest frame.
+    pub bytes: u64,
+    /// When it was last written.
+    pub written_at: SystemTime,
+}
+
 /// Called on the writer's thread with the sequences of one appender's frames that became durable, in order. All other
 /// appenders wait while it runs.
 pub type OnDurable = Box<dyn Fn(&[u64]) + Send>;
@@ -135,29 +153,14 @@ pub type OnDurable = Box<dyn Fn(&[u64]) + Send>;
 /// Called with the error that stopped the writer.
 pub type OnFailure = Box<dyn FnOnce(&str) + Send>;
 
-/// Takes the journal in `dir` (its own directory, made where missing), recovers it and starts its writer.
-///
-/// Every frame goes through `apply` in order; an error from it says that the records do not read, and is reported as
-/// damage. When this returns, everything applied is durable. Blocks for as long as the journal takes to read.
+/// Takes the journal in `dir`, which holds no snapshots, recovers it from its first frame on and starts its writer:
+/// [`Unopened`] in one call.
 pub fn open(
     dir: &Path,
     config: &Config,
     apply: &mut dyn FnMut(&Frame<'_>) -> Result<(), Malformed>,
 ) -> Result<(Journal, Recovered), Error> {
-    let (directory, lock) = Directory::take(dir)?;
-    start(Arc::new(directory), Some(lock), config, None, apply)
-}
-
-/// As [`open`], for somebody who follows this journal and has come as far as `followed`: [`Error::Outside`], before
-/// anything is written behind the journal's end, if that is not in it.
-pub fn open_followed(
-    dir: &Path,
-    config: &Config,
-    followed: JournalPosition,
-    apply: &mut dyn FnMut(&Frame<'_>) -> Result<(), Malformed>,
-) -> Result<(Journal, Recovered), Error> {
-    let (directory, lock) = Directory::take(dir)?;
-    start(Arc::new(directory), Some(lock), config, Some(followed), apply)
+    Unopened::take(dir)?.open(config, &Resume::default(), apply)
 }
 
 /// Whether there is a journal in `dir`.
@@ -172,28 +175,15 @@ pub fn exists(dir: &Path) -> Result<bool, Error> {
     }
 }
 
-/// As [`open`], on other than a directory: nobody else may use `storage`.
-pub fn open_on(
-    storage: Arc<dyn Storage>,
-    config: &Config,
-    apply: &mut dyn FnMut(&Frame<'_>) -> Result<(), Malformed>,
-) -> Result<(Journal, Recovered), Error> {
-    start(storage, None, config, None, apply)
-}
-
 fn start(
-    storage: Arc<dyn Storage>,
-    lock: Option<Lock>,
+    unopened: Unopened,
     config: &Config,
-    followed: Option<JournalPosition>,
+    resume: &Resume,
     apply: recovery::Apply<'_>,
 ) -> Result<(Journal, Recovered), Error> {
-    let recovery::Ready { journal, segment, received_at, is_sealed, recovered } = recovery::recover(&storage, apply)?;
-    if let Some(position) = followed
-        && (position.journal != journal || position.sequence > recovered.last)
-    {
-        return Err(Error::Outside { position, journal, first: 1, last: recovered.last });
-    }
+    let Unopened { storage, lock } = unopened;
+    let recovery::Ready { journal, segment, received_at, is_sealed, recovered } =
+        recovery::recover(&storage, resume, apply)?;
     let watermark = Arc::new(Watermark::at(recovered.last));
     let failure = Arc::new(Failure::default());
     let (sender, turns) = crossbeam_channel::bounded(TURNS_IN_FLIGHT_MAX * usize::from(APPENDERS_MAX));
@@ -270,6 +260,43 @@ impl Journal {
         }
         let first = segment::list(self.storage.as_ref())?.first().copied().unwrap_or(1);
         Err(Error::Outside { position, journal: self.id, first, last: self.watermark.get() })
+    }
+
+    /// Begins a snapshot that will stand for all frames up to `sequence`. One at a time.
+    pub fn snapshot(&self, sequence: u64) -> Result<SnapshotWriter, Error> {
+        SnapshotWriter::create(&self.storage, JournalPosition { journal: self.id, sequence })
+    }
+
+    /// The frames that snapshots stand for, oldest first.
+    pub fn snapshots(&self) -> Result<Vec<u64>, Error> {
+        snapshot::list(self.storage.as_ref())
+    }
+
+    /// Its segments, oldest first.
+    pub fn segments(&self) -> Result<Vec<SegmentInfo>, Error> {
+        let firsts = segment::list(self.storage.as_ref())?;
+        let look = |first| {
+            let file = self.storage.open(&segment::name(first))?;
+            Ok(SegmentInfo { first, bytes: file.len_bytes()?, written_at: file.written_at()? })
+        };
+        firsts.into_iter().map(|first| look(first).map_err(Error::io("look at a segment"))).collect()
+    }
+
+    /// Takes the segments away, oldest first, whose frames are all `upto` or before it; never the newest. They are not
+    /// needed if a durable snapshot stands for them, and everybody who follows has passed them for good. Gives how many
+    /// went. Blocks for the disk.
+    pub fn cut(&self, upto: u64) -> Result<usize, Error> {
+        let firsts = segment::list(self.storage.as_ref())?;
+        let outdated = firsts.windows(2).take_while(|pair| pair[1] - 1 <= upto).count();
+        for first in &firsts[..outdated] {
+            // One after the other: after a crash a later one must not be gone while an earlier one is there.
+            let remove = || {
+                self.storage.remove(&segment::name(*first))?;
+                self.storage.sync_names()
+            };
+            remove().map_err(Error::io("remove a segment"))?;
+        }
+        Ok(outdated)
     }
 
     /// Why it acknowledges nothing any more, if so.

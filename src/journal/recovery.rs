@@ -11,7 +11,7 @@ use super::frame::{APPENDER_OF_SEAL, Frame, find_proof};
 use super::scan::{Scan, Step};
 use super::segment::{self, Segment};
 use super::storage::Storage;
-use super::{JournalId, Recovered};
+use super::{JournalId, JournalPosition, Recovered, Resume};
 use crate::units::TimestampMs;
 
 /// The sequence of a journal's first frame.
@@ -33,22 +33,21 @@ pub(super) struct Ready {
 }
 
 /// Reads the journal, or makes an empty one, and leaves it durable up to its last frame.
-pub(super) fn recover(storage: &Arc<dyn Storage>, apply: Apply<'_>) -> Result<Ready, Error> {
+pub(super) fn recover(storage: &Arc<dyn Storage>, resume: &Resume, apply: Apply<'_>) -> Result<Ready, Error> {
     let firsts = segment::list(storage.as_ref())?;
-    let (Some(&oldest), Some(&newest)) = (firsts.first(), firsts.last()) else {
-        let journal = new_id()?;
-        let segment =
-            Segment::create(storage, journal, FIRST_SEQUENCE).map_err(Error::io("create the first segment"))?;
-        let (received_at, recovered) = (TimestampMs::default(), Recovered::default());
-        return Ok(Ready { journal, segment, received_at, is_sealed: true, recovered });
+    let after = resume.snapshot.map_or(FIRST_SEQUENCE - 1, |snapshot| snapshot.sequence);
+    // The newest segment that begins no later than with the first frame to be applied: those before it need not be read.
+    let begin = firsts.partition_point(|first| *first <= after + 1).checked_sub(1);
+    let (Some(begin), Some(&newest)) = (begin, firsts.last()) else {
+        return if firsts.is_empty() && resume.snapshot.is_none() {
+            begin_new(storage, resume)
+        } else {
+            Err(Error::Damaged { segment: segment::name(after + 1), offset: 0, reason: Damage::Gone })
+        };
     };
-    if oldest != FIRST_SEQUENCE {
-        let segment = segment::name(FIRST_SEQUENCE);
-        return Err(Error::Damaged { segment, offset: 0, reason: Damage::Gone });
-    }
-    let mut walk = Walk { last: oldest.saturating_sub(1), is_sealed: true, ..Walk::default() };
-    let journal = Scan::open(storage.as_ref(), oldest)?.journal();
-    for &first in &firsts {
+    let mut walk = Walk { after, last: firsts[begin] - 1, is_sealed: true, ..Walk::default() };
+    let journal = Scan::open(storage.as_ref(), firsts[begin])?.journal();
+    for &first in &firsts[begin..] {
         let mut scan = Scan::open(storage.as_ref(), first)?;
         if scan.journal() != journal {
             return Err(scan.damaged(0, Damage::Misplaced));
@@ -59,6 +58,7 @@ pub(super) fn recover(storage: &Arc<dyn Storage>, apply: Apply<'_>) -> Result<Re
         let step = walk.through(&mut scan, apply)?;
         if first == newest {
             walk.recovered.cut_bytes = torn_bytes(&scan, walk.last + 1, step)?;
+            check_reach(resume, journal, firsts[0], walk.last)?;
             settle(storage, &scan, first, walk.batch_offset)?;
         } else if step == Step::Unsound {
             return Err(scan.damaged(scan.offset(), Damage::Frame));
@@ -67,13 +67,33 @@ pub(super) fn recover(storage: &Arc<dyn Storage>, apply: Apply<'_>) -> Result<Re
     }
     let end = walk.ended.map_or(segment::HEADER_BYTES as u64, |(_, end)| end);
     let segment = Segment::resume(storage, newest, end).map_err(Error::io("go on in the newest segment"))?;
-    let recovered = Recovered { segments: firsts.len() as u64, last: walk.last, ..walk.recovered };
+    let recovered = Recovered { segments: (firsts.len() - begin) as u64, last: walk.last, ..walk.recovered };
     Ok(Ready { journal, segment, received_at: walk.received_at, is_sealed: walk.is_sealed, recovered })
+}
+
+fn begin_new(storage: &Arc<dyn Storage>, resume: &Resume) -> Result<Ready, Error> {
+    let journal = new_id()?;
+    check_reach(resume, journal, FIRST_SEQUENCE, FIRST_SEQUENCE - 1)?;
+    let segment = Segment::create(storage, journal, FIRST_SEQUENCE).map_err(Error::io("create the first segment"))?;
+    let (received_at, recovered) = (TimestampMs::default(), Recovered::default());
+    Ok(Ready { journal, segment, received_at, is_sealed: true, recovered })
+}
+
+/// Sees that snapshot and followers stand in this journal: none before what it holds, none beyond its end.
+fn check_reach(resume: &Resume, journal: JournalId, first: u64, last: u64) -> Result<(), Error> {
+    let is_outside =
+        |position: &&JournalPosition| position.journal != journal || !(first - 1..=last).contains(&position.sequence);
+    match resume.snapshot.iter().chain(&resume.followed).find(is_outside) {
+        Some(&position) => Err(Error::Outside { position, journal, first, last }),
+        None => Ok(()),
+    }
 }
 
 /// What is known after the frames so far.
 #[derive(Debug, Default)]
 struct Walk {
+    /// A snapshot stands for the frames up to here: they are read and not applied.
+    after: u64,
     last: u64,
     received_at: TimestampMs,
     is_sealed: bool,
@@ -99,15 +119,17 @@ impl Walk {
             if frame.sequence != self.last + 1 || frame.durable >= frame.sequence {
                 return Err(scan.damaged(scan.frame_offset(), Damage::Sequence));
             }
-            apply(&frame).map_err(|Malformed| scan.damaged(scan.frame_offset(), Damage::Records))?;
+            if frame.sequence > self.after {
+                apply(&frame).map_err(|Malformed| scan.damaged(scan.frame_offset(), Damage::Records))?;
+                self.recovered.frames += 1;
+                self.recovered.fixes += u64::from(frame.fixes);
+            }
             if self.durable.replace(frame.durable) != Some(frame.durable) {
                 self.batch_offset = scan.frame_offset();
             }
             self.last = frame.sequence;
             self.received_at = frame.received_at;
             self.is_sealed = frame.appender == APPENDER_OF_SEAL;
-            self.recovered.frames += 1;
-            self.recovered.fixes += u64::from(frame.fixes);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::error::Error;
 
@@ -20,6 +21,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn open_for_write(&self, name: &str) -> io::Result<Box<dyn StorageFile>>;
     /// Gives a file another name, in place of one that has it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Takes a file away. Whoever has it open can still read it.
+    fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes durable which names there are.
     fn sync_names(&self) -> io::Result<()>;
 }
@@ -28,6 +31,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
 pub trait StorageFile: fmt::Debug + Send {
     /// Its length in bytes.
     fn len_bytes(&self) -> io::Result<u64>;
+    /// When it was last written.
+    fn written_at(&self) -> io::Result<SystemTime>;
     /// Reads at most `buffer.len()` bytes at `offset`; 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes` at `offset`.
@@ -100,6 +105,10 @@ impl Storage for Directory {
         fs::rename(self.0.join(from), self.0.join(to))
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.0.join(name))
+    }
+
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
     }
@@ -108,6 +117,10 @@ impl Storage for Directory {
 impl StorageFile for File {
     fn len_bytes(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn written_at(&self) -> io::Result<SystemTime> {
+        self.metadata()?.modified()
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -1,6 +1,7 @@
 //! The journal as a whole: what comes back after clean and unclean ends.
 
 mod faults;
+mod snapshots;
 mod tail;
 mod traces;
 

@@ -5,13 +5,13 @@ use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, atomic::AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::fix::{Element, Reason, Report, Verdict};
-use crate::journal::{self, Storage, StorageFile};
+use crate::journal::{self, Resume, Storage, StorageFile, Unopened};
 use crate::sink::{self, Embedded, SinkHandle};
 use crate::store::Store;
 use crate::units::TimestampMs;
@@ -256,6 +256,10 @@ impl Storage for Failing {
         Ok(())
     }
 
+    fn remove(&self, _name: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync_names(&self) -> io::Result<()> {
         Ok(())
     }
@@ -264,6 +268,10 @@ impl Storage for Failing {
 impl StorageFile for Failing {
     fn len_bytes(&self) -> io::Result<u64> {
         Ok(0)
+    }
+
+    fn written_at(&self) -> io::Result<SystemTime> {
+        Ok(SystemTime::UNIX_EPOCH)
     }
 
     fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
@@ -297,7 +305,7 @@ fn a_journal_that_fails_gives_everything_back_unjudged_and_lets_the_engine_end()
         history: None,
     });
     let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
-    let (journal, _) = journal::open_on(storage, &journal::Config::default(), &mut apply).unwrap();
+    let (journal, _) = Unopened::on(storage).open(&journal::Config::default(), &Resume::default(), &mut apply).unwrap();
     let pipeline = recovering.start(&journal, None).unwrap();
     let running = Running { pipeline, journal: Arc::new(journal), sink: None, geo: Arc::default() };
 

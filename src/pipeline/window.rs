@@ -8,6 +8,12 @@ use crate::units::TimestampMs;
 /// The sequence of a fix that was judged and is not synced yet.
 const PENDING: u64 = u64::MAX;
 
+/// A window gives memory back when it has room for so many times what it holds,
+const SPARE_FACTOR_MAX: usize = 8;
+
+/// and keeps this much: growing and shrinking in turns would cost more than the room.
+const SPARE_FACTOR_KEPT: usize = 2;
+
 /// A fix in memory.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
@@ -125,6 +131,10 @@ impl Window {
                 _ => break,
             }
         }
+        // A store that lagged for a moment must not leave every window as large as it was then.
+        if self.kept.capacity() > SPARE_FACTOR_MAX * self.kept.len().max(fixes_max) {
+            self.kept.shrink_to(SPARE_FACTOR_KEPT * self.kept.len().max(fixes_max));
+        }
     }
 
     /// The durable fixes in memory from `from` on and before `to`, oldest first.
@@ -187,6 +197,21 @@ mod tests {
         assert_eq!(times(&window), [3, 4]);
         assert_eq!(window.place(TimestampMs(2)), Place::BelowFloor);
         assert_eq!(window.place(TimestampMs(1)), Place::BelowFloor);
+    }
+
+    #[test]
+    fn a_window_that_was_long_for_a_moment_gives_its_memory_back() {
+        let mut window = Window::default();
+        for time in 1..=10_000 {
+            window.insert(fix(time));
+            window.mark_durable(TimestampMs(time), 7);
+        }
+        window.trim(64, 6);
+        assert_eq!(window.len(), 10_000, "the store has none of them yet");
+        window.trim(64, 7);
+        assert_eq!(window.len(), 64);
+        assert!(window.kept.capacity() <= 64 * SPARE_FACTOR_MAX, "{}", window.kept.capacity());
+        assert_eq!(times(&window), (9_937..=10_000).collect::<Vec<_>>());
     }
 
     #[test]

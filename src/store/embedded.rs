@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use fjall::compaction::Leveled;
 use fjall::config::RestartIntervalPolicy;
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, UserValue};
 
@@ -23,6 +24,10 @@ const POSITION_KEY: &str = "position";
 /// Memory for fresh blocks before they are flushed. The database keeps the value it was made with, so this is no
 /// configuration; at worst five of them exist at a time.
 const MEMTABLE_BYTES: u64 = 16 << 20;
+
+/// Size of the database's files. A compaction holds what goes into a file in memory until the file is written (its
+/// index keeps each block that a key was cut from alive), one file a worker: the database's own 64 MiB would be 128 MiB.
+const TABLE_BYTES: u64 = 16 << 20;
 
 /// The embedded store. Clones are handles to the same one; the last one dropped closes it.
 #[derive(Clone)]
@@ -70,6 +75,7 @@ impl Store {
         let blocks = database.keyspace("blocks", || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(MEMTABLE_BYTES)
+                .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
                 .data_block_restart_interval_policy(RestartIntervalPolicy::all(1))
         })?;
         let meta = database.keyspace("meta", KeyspaceCreateOptions::default)?;

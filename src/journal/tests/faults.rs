@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use super::*;
 use crate::journal::storage::Directory;
@@ -210,6 +211,9 @@ impl Storage for Failing {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.directory.rename(from, to)
     }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.directory.remove(name)
+    }
     fn sync_names(&self) -> io::Result<()> {
         self.directory.sync_names()
     }
@@ -218,6 +222,9 @@ impl Storage for Failing {
 impl StorageFile for FailingFile {
     fn len_bytes(&self) -> io::Result<u64> {
         self.0.len_bytes()
+    }
+    fn written_at(&self) -> io::Result<SystemTime> {
+        self.0.written_at()
     }
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         // One byte short, to see that nobody takes a short read for the end.
@@ -248,7 +255,7 @@ fn after_a_failed_sync_or_write_nothing_is_acknowledged() {
         let (directory, lock) = Directory::take(dir.path()).unwrap();
         let switch = Arc::new(Switch::default());
         let storage = Arc::new(Failing { directory, switch: Arc::clone(&switch) });
-        let (journal, _) = open_on(storage, &Config::default(), &mut |_| Ok(())).unwrap();
+        let (journal, _) = Unopened::on(storage).open(&Config::default(), &Resume::default(), &mut |_| Ok(())).unwrap();
         let failed = failure(&journal);
         let (appender, durable) = appender(&journal);
         appender.append(turn(1)).unwrap();
