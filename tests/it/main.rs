@@ -9,6 +9,7 @@ mod support;
 
 mod clients;
 mod config;
+mod crash;
 mod door;
 mod http;
 mod layout;

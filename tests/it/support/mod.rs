@@ -1,6 +1,8 @@
 //! What the scenarios share: processes, clients, and the patience to wait for them.
 
 pub(crate) mod http;
+pub(crate) mod journal;
+pub(crate) mod loadgen;
 pub(crate) mod mqtt;
 pub(crate) mod process;
 pub(crate) mod publisher;
