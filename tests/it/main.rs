@@ -10,6 +10,7 @@ mod support;
 mod clients;
 mod config;
 mod crash;
+mod determinism;
 mod door;
 mod http;
 mod layout;

@@ -188,9 +188,7 @@ impl Harness {
     /// Everything that was ever acknowledged, and nothing else, wherever it is kept.
     fn end(&mut self) -> PathBuf {
         self.rhumb.await_ready();
-        wait_for("the store to have everything", || {
-            (self.rhumb.metrics()[r#"rhumb_sink_lag_frames{sink="embedded"}"#] == 0.0).then_some(())
-        });
+        self.rhumb.await_store();
         self.ledger.assert_tracks(&self.rhumb);
         let (status, _) = self.rhumb.terminate();
         assert_eq!(status.code(), Some(0));

@@ -6,6 +6,7 @@ pub(crate) mod loadgen;
 pub(crate) mod mqtt;
 pub(crate) mod process;
 pub(crate) mod publisher;
+pub(crate) mod recordings;
 pub(crate) mod rhumb;
 pub(crate) mod servers;
 pub(crate) mod tools;

@@ -1,6 +1,7 @@
 //! The binary under test, on ports of its own choosing and a data directory that outlives it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -48,6 +49,15 @@ impl Rhumb {
     /// Starts an engine with these `section.key=value` and waits until it is ready.
     pub(crate) fn start(sets: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let sets: Vec<String> = sets.iter().map(|text| text.to_string()).collect();
+        let (process, addresses) = launch(dir.path(), &sets);
+        Self { sets, process, addresses, dir }
+    }
+
+    /// Starts an engine on a copy of a data directory, without what of it is left out.
+    pub(crate) fn start_on_copy(data_dir: &Path, left_out: &[&str], sets: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        copy_dir(data_dir, &self::data_dir(dir.path()), left_out);
         let sets: Vec<String> = sets.iter().map(|text| text.to_string()).collect();
         let (process, addresses) = launch(dir.path(), &sets);
         Self { sets, process, addresses, dir }
@@ -200,6 +210,13 @@ impl Rhumb {
         times
     }
 
+    /// Waits until the embedded store has all that is durable.
+    pub(crate) fn await_store(&self) {
+        wait_for("the store to have everything", || {
+            (self.metrics()[r#"rhumb_sink_lag_frames{sink="embedded"}"#] == 0.0).then_some(())
+        });
+    }
+
     /// The samples of `/metrics` whose name begins with `rhumb_`, by name and labels.
     pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
         let response = http::request(self.admin(), "GET", "/metrics", &[], b"");
@@ -247,6 +264,22 @@ pub(crate) struct Books {
     pub(crate) in_flight: u64,
 }
 
+/// Copies a directory and everything in it but what is left out by name.
+pub(crate) fn copy_dir(from: &Path, to: &Path, left_out: &[&str]) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if left_out.iter().any(|name| entry.file_name() == **name) {
+            continue;
+        }
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&path, &target, &[]);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
 fn data_dir(dir: &Path) -> PathBuf {
     dir.join("data")
 }
@@ -259,7 +292,7 @@ pub(crate) fn rfc3339_ms(text: &str) -> i64 {
 /// Starts the binary, on ports of its own choosing unless the settings name them.
 fn spawn(dir: &Path, sets: &[String]) -> Process {
     // What a killed engine left behind would send us to its ports.
-    drop(std::fs::remove_file(addresses_file(dir)));
+    drop(fs::remove_file(addresses_file(dir)));
     let mut command = command(dir);
     for listener in ["mqtt", "http", "admin"] {
         command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
@@ -279,7 +312,7 @@ fn launch(dir: &Path, sets: &[String]) -> (Process, Addresses) {
     let mut process = spawn(dir, sets);
     let addresses = wait_for("addresses.json", || {
         process.assert_running("rhumb");
-        let told: Value = serde_json::from_slice(&std::fs::read(addresses_file(dir)).ok()?).unwrap();
+        let told: Value = serde_json::from_slice(&fs::read(addresses_file(dir)).ok()?).unwrap();
         let address = |name: &str| told[name].as_str().unwrap().parse().unwrap();
         Some(Addresses { mqtt: address("mqtt"), http: address("http"), admin: address("admin") })
     });
