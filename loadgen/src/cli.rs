@@ -94,7 +94,8 @@ pub struct Cli {
     /// Writes a line `driver fix-time-in-ms` for every acknowledged fix
     #[arg(long, value_name = "FILE")]
     acked_log: Option<PathBuf>,
-    /// Devices come back after a lost connection and send what was not acknowledged again
+    /// Devices come back after a lost connection and send what was not acknowledged again; a broker that is
+    /// not there, or lets nobody in, is asked again for half a minute before the run and a minute during it
     #[arg(long)]
     reconnect: bool,
     /// One more connection subscribes to everything published and counts it

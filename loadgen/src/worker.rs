@@ -10,7 +10,7 @@ use crate::tally::{Progress, Tally};
 
 /// Connections that a thread opens at the same time.
 pub const OPENING_MAX: usize = 256;
-/// How long a broker may take to let a device in.
+/// How long a broker may take to let a device in; before the run, for how long it may let none in.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a broker may leave acknowledgements out, or sockets full, before the run is given up.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);

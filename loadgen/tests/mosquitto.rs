@@ -6,6 +6,7 @@
 )]
 
 use std::collections::HashSet;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -182,4 +183,44 @@ fn devices_come_back_and_send_what_was_not_acknowledged_again() {
             assert_eq!(lines(&log).len() as u64, report.counts.sent, "{report}");
         }
     }
+}
+
+/// Answers so many CONNECT with "server unavailable", as a broker does that is not ready yet.
+fn refuse(address: SocketAddr, refusals: usize) {
+    let listener = TcpListener::bind(address).expect("the broker's port is free");
+    for _ in 0..refusals {
+        let (mut stream, _) = listener.accept().expect("a device");
+        let mut connect = [0; 256];
+        let length = stream.read(&mut connect).expect("its CONNECT");
+        // Behind the fixed header and the protocol's name stands its level.
+        let is_v5 = connect[..length][8] == 5;
+        let connack: &[u8] = if is_v5 { b"\x20\x03\x00\x88\x00" } else { b"\x20\x02\x00\x03" };
+        stream.write_all(connack).expect("the device listens");
+    }
+}
+
+#[test]
+fn devices_that_may_come_back_wait_for_a_broker_that_starts_and_then_refuses() {
+    for (mode, version) in [(Mode::Raw, Version::V3), (Mode::Raw, Version::V5), (Mode::Faithful, Version::V3)] {
+        let mut broker = Broker::start();
+        broker.kill();
+        let patient = Plan { mode, version, reconnect: true, ..broker.plan() };
+        let running = thread::spawn(move || report(&patient));
+        thread::sleep(Duration::from_millis(300));
+        refuse(broker.address, 40);
+        broker.restart();
+        let report = running.join().expect("the run ends");
+        assert!(report.complete() && report.connected == 20, "{report}");
+        assert!(report.counts.lost <= 20, "a device that has to ask again is told once: {report}");
+    }
+}
+
+#[test]
+fn devices_that_may_not_come_back_give_up_at_once() {
+    let mut broker = Broker::start();
+    broker.kill();
+    let begun = Instant::now();
+    let failure = run(&broker.plan(), false).expect_err("nobody listens").to_string();
+    assert!(failure.contains("no device could connect"), "{failure}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }

@@ -9,6 +9,8 @@ mod support;
 
 mod clients;
 mod config;
+mod crash;
+mod determinism;
 mod door;
 mod http;
 mod layout;

@@ -1,10 +1,9 @@
 //! Recordings replay: verdicts as an independent reading of the file expects them, and nothing new the second time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -12,30 +11,11 @@ use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
 
 use crate::support::process::output_within;
+use crate::support::recordings::recordings;
 use crate::support::{PATIENCE, rhumb};
 
 /// What the largest recording may take, several at a time on a busy machine.
 const REPLAY_LIMIT: Duration = Duration::from_secs(300);
-
-/// Recordings that come with the source, and those of the folder that `RHUMB_TEST_TRACES` names, if it does.
-fn recordings(kind: &str) -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let told = std::env::var_os("RHUMB_TEST_TRACES").map(PathBuf::from);
-    let mut found = Vec::new();
-    for folder in told.into_iter().chain([root.join("fixtures/traces")]) {
-        let gpx = fs::read_dir(folder.join("gpx")).into_iter().flatten();
-        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        for entry in entries.chain(gpx) {
-            let path = entry.unwrap().path();
-            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
-            if name.trim_end_matches(".gz").ends_with(&format!(".{kind}")) {
-                found.push(path);
-            }
-        }
-    }
-    assert!(!found.is_empty(), "no .{kind} in fixtures/traces");
-    found
-}
 
 fn replay(dir: &Path, file: &Path, args: &[&str]) -> Value {
     let mut command = rhumb::command(dir);

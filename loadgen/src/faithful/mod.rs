@@ -145,7 +145,10 @@ impl Player {
     }
 
     async fn play(mut self, done: &mpsc::Sender<()>, over: &Notify) {
-        let mut connected = self.connect().await;
+        let mut connected = match self.connect().await {
+            Err(reason) if self.shared.plan.reconnect => self.try_again(reason, CONNECT_TIMEOUT).await,
+            connected => connected,
+        };
         if let Err(reason) = &connected {
             self.shared.tally.borrow_mut().lost(reason);
         }
@@ -182,23 +185,30 @@ impl Player {
         Ok((client, event_loop))
     }
 
-    /// A new client each time: rumqttc forgets what is in flight when the broker has forgotten the session.
     async fn reconnect(&self, reason: String) -> Result<(Client, EventLoop), String> {
-        if !self.shared.plan.reconnect || self.shared.clock.borrow().is_none() {
+        if !self.shared.plan.reconnect {
             return Err(reason);
         }
-        timeout(RECONNECT_TIMEOUT, async {
-            for attempt in 0.. {
+        let connection = self.try_again(reason, RECONNECT_TIMEOUT).await?;
+        self.shared.tally.borrow_mut().counts.reconnected += 1;
+        Ok(connection)
+    }
+
+    /// Connects until it is let in, with longer and longer pauses, for so long; the error tells why the first attempt failed.
+    ///
+    /// A new client each time: rumqttc forgets what is in flight when the broker has forgotten the session.
+    async fn try_again(&self, reason: String, limit: Duration) -> Result<(Client, EventLoop), String> {
+        let connecting = async {
+            let mut attempt = 0;
+            loop {
                 sleep(worker::reconnect_pause(attempt)).await;
                 if let Ok(connection) = self.connect().await {
-                    self.shared.tally.borrow_mut().counts.reconnected += 1;
-                    return Ok(connection);
+                    return connection;
                 }
+                attempt += 1;
             }
-            Err(reason)
-        })
-        .await
-        .unwrap_or_else(|_| Err("the broker did not come back".to_owned()))
+        };
+        timeout(limit, connecting).await.map_err(|_| reason)
     }
 
     /// Publishes and polls until the device has nothing left to do, or the connection ends.

@@ -15,7 +15,7 @@ use crate::packet::{self, Packet, Publisher};
 use crate::payload::Payload;
 use crate::plan::{Load, Plan, Qos};
 use crate::schedule::{Schedule, nanoseconds};
-use crate::worker::{KEEP_ALIVE_S, RECONNECT_TIMEOUT, reconnect_pause};
+use crate::worker::{CONNECT_TIMEOUT, KEEP_ALIVE_S, RECONNECT_TIMEOUT, reconnect_pause};
 
 const REFUSED_FROM: u8 = 0x80;
 
@@ -55,6 +55,8 @@ pub(super) struct Connection {
     /// Flights that plan and broker allow.
     in_flight_max: usize,
     wrote_ns: u64,
+    /// When the present attempt to be let in began.
+    opened_ns: u64,
     lost_at_ns: u64,
     attempt: u32,
     greeted: bool,
@@ -78,6 +80,7 @@ impl Connection {
             flights: Flights::new(plan.window),
             in_flight_max: usize::from(plan.window),
             wrote_ns: 0,
+            opened_ns: 0,
             lost_at_ns: 0,
             attempt: 0,
             greeted: false,
@@ -86,6 +89,7 @@ impl Connection {
 
     /// Begins to connect; its events carry `token`.
     pub(super) fn open(&mut self, token: Token, context: &mut Context<'_>) {
+        self.opened_ns = context.now_ns;
         let opened = connect(context.plan, self.device.number).and_then(|mut stream| {
             context.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)
@@ -116,6 +120,8 @@ impl Connection {
             return Err(error.into());
         }
         match stream.peer_addr() {
+            // Where nobody listens on a port of the range that the system hands out, TCP can connect a socket to itself.
+            Ok(peer) if stream.local_addr()? == peer => return Err(Loss::Io(io::ErrorKind::ConnectionRefused)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -227,6 +233,8 @@ impl Connection {
     fn let_in(&mut self, receive_maximum: u16, context: &mut Context<'_>) {
         self.state = State::Open;
         self.attempt = 0;
+        // However long it was away: the wait for what it owes begins now.
+        context.progressed_ns = context.now_ns;
         self.in_flight_max = usize::from(context.plan.window.min(receive_maximum.max(1)));
         if !std::mem::replace(&mut self.greeted, true) {
             context.greeted += 1;
@@ -335,34 +343,64 @@ impl Connection {
                 self.pump(context);
             }
             State::Resting { until_ns } if until_ns <= context.now_ns => self.open(token, context),
+            State::Connecting | State::Greeting
+                if context.now_ns.saturating_sub(self.opened_ns) > nanoseconds(CONNECT_TIMEOUT) =>
+            {
+                self.lose(&Loss::Timeout, context);
+            }
             State::New | State::Connecting | State::Greeting | State::Resting { .. } | State::Ended => {}
         }
     }
 
-    /// The connection is gone: the device comes back or stays away.
+    /// The run's clock starts anew: whoever is away comes back by the new one.
+    pub(super) fn restart_clock(&mut self) {
+        (self.wrote_ns, self.opened_ns, self.lost_at_ns) = (0, 0, 0);
+        if let State::Resting { until_ns } = &mut self.state {
+            *until_ns = 0;
+        }
+    }
+
+    /// The connection is gone, or could not be made: the device comes back or stays away.
     pub(super) fn lose(&mut self, loss: &Loss, context: &mut Context<'_>) {
         if self.finished {
             return;
         }
-        if let Some(mut stream) = self.stream.take() {
-            // It is closed in any case; an error here changes nothing.
-            let _deregistered = context.registry.deregister(&mut stream);
-        }
-        self.out.clear();
-        self.rest.clear();
-        let was_open = self.state == State::Open;
-        if was_open || self.attempt == 0 {
+        self.drop_stream(context);
+        if self.state == State::Open || self.attempt == 0 {
             context.tally.lost(loss);
             self.lost_at_ns = context.now_ns;
         }
         let away_ns = context.now_ns.saturating_sub(self.lost_at_ns);
-        if context.plan.reconnect && context.running && away_ns < nanoseconds(RECONNECT_TIMEOUT) {
+        if context.plan.reconnect && away_ns < nanoseconds(RECONNECT_TIMEOUT) {
             self.state = State::Resting { until_ns: context.now_ns + nanoseconds(reconnect_pause(self.attempt)) };
             self.attempt += 1;
         } else {
             self.state = State::Ended;
             self.finish(context);
         }
+    }
+
+    /// The broker had its time to let the device in: it stays away.
+    pub(super) fn give_up(&mut self, context: &mut Context<'_>) {
+        if self.finished {
+            return;
+        }
+        self.drop_stream(context);
+        // A device that tried again and again has told why.
+        if self.attempt == 0 {
+            context.tally.lost(&Loss::Timeout);
+        }
+        self.state = State::Ended;
+        self.finish(context);
+    }
+
+    fn drop_stream(&mut self, context: &Context<'_>) {
+        if let Some(mut stream) = self.stream.take() {
+            // It is closed in any case; an error here changes nothing.
+            let _deregistered = context.registry.deregister(&mut stream);
+        }
+        self.out.clear();
+        self.rest.clear();
     }
 
     fn finish(&mut self, context: &mut Context<'_>) {

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Registry, Token};
 
 use self::connection::{Connection, State};
-use self::socket::Loss;
 use self::timer::Timer;
 use crate::acked_log::AckedLines;
 use crate::device::Device;
@@ -80,7 +79,7 @@ pub fn run(plan: &Plan, devices: Vec<Device>, link: Link) -> anyhow::Result<()> 
     let mut worker = Worker { poll, events, connections, runnable: VecDeque::new(), context, next_tick_ns: 0 };
 
     worker.connect()?;
-    link.events.send(Event::Ready { open: worker.open() })?;
+    link.events.send(Event::Ready { open: worker.let_in() })?;
     if link.start.recv().is_err() {
         return Ok(());
     }
@@ -101,6 +100,11 @@ impl Worker<'_> {
         self.connections.iter().filter(|connection| connection.state == State::Open).count()
     }
 
+    /// Devices that were let in, also those that have lost their connection again and come back.
+    fn let_in(&self) -> usize {
+        self.connections.iter().filter(|connection| connection.state != State::Ended).count()
+    }
+
     fn connect(&mut self) -> io::Result<()> {
         let mut deadline = Instant::now() + CONNECT_TIMEOUT;
         let (mut opened, mut greeted_before) = (0, 0);
@@ -110,6 +114,10 @@ impl Worker<'_> {
                 opened += 1;
             }
             self.wait(Some(TICK))?;
+            self.context.now_ns = self.context.clock.now_ns();
+            if self.context.now_ns >= self.next_tick_ns {
+                self.tick_connections();
+            }
             if self.context.greeted > greeted_before {
                 greeted_before = self.context.greeted;
                 deadline = Instant::now() + CONNECT_TIMEOUT;
@@ -117,7 +125,7 @@ impl Worker<'_> {
             if Instant::now() > deadline {
                 for connection in &mut self.connections {
                     if connection.state != State::Open {
-                        connection.lose(&Loss::Timeout, &mut self.context);
+                        connection.give_up(&mut self.context);
                     }
                 }
             }
@@ -131,6 +139,8 @@ impl Worker<'_> {
         context.now_ns = 0;
         context.progressed_ns = 0;
         context.running = true;
+        self.next_tick_ns = 0;
+        self.connections.iter_mut().for_each(Connection::restart_clock);
         if context.plan.load == Load::Closed {
             self.runnable.extend(0..self.connections.len());
             self.connections.iter_mut().for_each(|connection| connection.runnable = true);
@@ -193,16 +203,20 @@ impl Worker<'_> {
         }
     }
 
-    fn tick(&mut self) {
+    fn tick_connections(&mut self) {
         for (index, connection) in self.connections.iter_mut().enumerate() {
             connection.tick(Token(index), &mut self.context);
         }
+        self.next_tick_ns = self.context.now_ns + nanoseconds(TICK);
+    }
+
+    fn tick(&mut self) {
+        self.tick_connections();
         let silent_ns = self.context.now_ns.saturating_sub(self.context.progressed_ns);
         if silent_ns > nanoseconds(STALL_TIMEOUT) && self.connections.iter().any(Connection::waits) {
             self.context.tally.error(&"the broker neither acknowledged nor read for 30 s", 1);
             self.context.finished = self.connections.len();
         }
-        self.next_tick_ns = self.context.now_ns + nanoseconds(TICK);
     }
 
     /// Waits for events and handles them.

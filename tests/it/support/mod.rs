@@ -1,9 +1,12 @@
 //! What the scenarios share: processes, clients, and the patience to wait for them.
 
 pub(crate) mod http;
+pub(crate) mod journal;
+pub(crate) mod loadgen;
 pub(crate) mod mqtt;
 pub(crate) mod process;
 pub(crate) mod publisher;
+pub(crate) mod recordings;
 pub(crate) mod rhumb;
 pub(crate) mod servers;
 pub(crate) mod tools;

@@ -66,6 +66,18 @@ impl Process {
         }
     }
 
+    /// What it wrote since this was last asked. It appends, so that its file may be emptied under it.
+    pub(crate) fn take_log(&mut self) -> String {
+        let said = self.log();
+        fs::File::create(&self.log).unwrap();
+        said
+    }
+
+    /// Whether it has ended, and how.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// What it wrote.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -102,6 +114,19 @@ pub(crate) fn output_within(command: &mut Command, limit: Duration) -> Output {
 /// A port of this machine that was free a moment ago.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}
+
+/// Ports that were free a moment ago and are none of those that the system gives to clients: while a server is away, no
+/// client that looks for it can be given its port.
+pub(crate) fn lasting_addresses<const N: usize>() -> [SocketAddr; N] {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let end: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    let begin = end / 2;
+    // Tests run side by side, each in a process of its own.
+    let place = std::process::id().wrapping_mul(7_919);
+    let ports = (0..u32::from(end - begin)).map(|n| begin + (place.wrapping_add(n) % u32::from(end - begin)) as u16);
+    let mut free = ports.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()?.local_addr().ok());
+    std::array::from_fn(|_| free.next().expect("a free port"))
 }
 
 /// Waits until a server accepts connections.

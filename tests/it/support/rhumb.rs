@@ -1,11 +1,13 @@
 //! The binary under test, on ports of its own choosing and a data directory that outlives it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
+use rhumb::wire::time::parse_rfc3339;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -52,9 +54,45 @@ impl Rhumb {
         Self { sets, process, addresses, dir }
     }
 
+    /// Starts an engine on a copy of a data directory, without what of it is left out.
+    pub(crate) fn start_on_copy(data_dir: &Path, left_out: &[&str], sets: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        copy_dir(data_dir, &self::data_dir(dir.path()), left_out);
+        let sets: Vec<String> = sets.iter().map(|text| text.to_string()).collect();
+        let (process, addresses) = launch(dir.path(), &sets);
+        Self { sets, process, addresses, dir }
+    }
+
     /// Starts it again on the same data directory. It has to be stopped or killed before.
     pub(crate) fn restart(&mut self) {
         (self.process, self.addresses) = launch(self.dir.path(), &self.sets);
+    }
+
+    /// Starts it again on the same ports, which its settings name, and does not wait. It has to be stopped or killed before.
+    pub(crate) fn respawn(&mut self) {
+        self.process = spawn(self.dir.path(), &self.sets);
+    }
+
+    /// Waits until a respawned engine is ready.
+    pub(crate) fn await_ready(&mut self) {
+        await_ready(&mut self.process, self.addresses.admin);
+    }
+
+    /// Gives a key another value from the next start on.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.sets.retain(|set| set.split('=').next() != Some(key));
+        self.sets.push(format!("{key}={value}"));
+    }
+
+    /// Leaves the folder behind, for whoever looks into a failure.
+    pub(crate) fn keep_dir(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
+    }
+
+    /// Whether it has ended, and how.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
     }
 
     /// `kill -9`.
@@ -102,6 +140,11 @@ impl Rhumb {
         self.process.log()
     }
 
+    /// What it logged since this was last asked.
+    pub(crate) fn take_log(&mut self) -> String {
+        self.process.take_log()
+    }
+
     /// Runs another command of the binary on this data directory.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
         let data_dir = format!("data_dir={}", self.data_dir().display());
@@ -136,6 +179,42 @@ impl Rhumb {
                 None => return fixes,
             }
         }
+    }
+
+    /// A driver's fixes from a time on, all that is known of each, a line of CSV for each.
+    pub(crate) fn track_lines(&self, tenant: &str, driver: &str, from_ms: i64) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/v1/drivers/{driver}/track?format=csv&from={from_ms}{cursor}");
+            let page = self.get(tenant, &path);
+            // A driver that nothing was stored of is not known.
+            if page.status == 404 {
+                return lines;
+            }
+            assert_eq!(page.status, 200, "{path}: {}", page.text());
+            lines.extend(page.text().lines().skip(1).map(str::to_owned));
+            match page.header("rhumb-next-cursor") {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return lines,
+            }
+        }
+    }
+
+    /// The times of a driver's fixes from a time on in ms, after holding that they rise: nothing is there twice.
+    pub(crate) fn track_times_ms(&self, tenant: &str, driver: &str, from_ms: i64) -> Vec<i64> {
+        let lines = self.track_lines(tenant, driver, from_ms);
+        let times: Vec<i64> = lines.iter().map(|line| rfc3339_ms(line.split(',').nth(1).unwrap())).collect();
+        let rise = times.is_sorted_by(|earlier, later| earlier < later);
+        assert!(rise, "{tenant}/{driver}: a fix is there twice, or out of order\n{}", self.log());
+        times
+    }
+
+    /// Waits until the embedded store has all that is durable.
+    pub(crate) fn await_store(&self) {
+        wait_for("the store to have everything", || {
+            (self.metrics()[r#"rhumb_sink_lag_frames{sink="embedded"}"#] == 0.0).then_some(())
+        });
     }
 
     /// The samples of `/metrics` whose name begins with `rhumb_`, by name and labels.
@@ -185,15 +264,35 @@ pub(crate) struct Books {
     pub(crate) in_flight: u64,
 }
 
+/// Copies a directory and everything in it but what is left out by name.
+pub(crate) fn copy_dir(from: &Path, to: &Path, left_out: &[&str]) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if left_out.iter().any(|name| entry.file_name() == **name) {
+            continue;
+        }
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&path, &target, &[]);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
 fn data_dir(dir: &Path) -> PathBuf {
     dir.join("data")
 }
 
-/// Starts the binary and waits for `/readyz`.
-fn launch(dir: &Path, sets: &[String]) -> (Process, Addresses) {
-    let told = data_dir(dir).join("addresses.json");
+/// A time of an answer in ms since the epoch.
+pub(crate) fn rfc3339_ms(text: &str) -> i64 {
+    parse_rfc3339(text.as_bytes()).unwrap_or_else(|| panic!("{text} is no time")).0
+}
+
+/// Starts the binary, on ports of its own choosing unless the settings name them.
+fn spawn(dir: &Path, sets: &[String]) -> Process {
     // What a killed engine left behind would send us to its ports.
-    drop(std::fs::remove_file(&told));
+    drop(fs::remove_file(addresses_file(dir)));
     let mut command = command(dir);
     for listener in ["mqtt", "http", "admin"] {
         command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
@@ -201,17 +300,30 @@ fn launch(dir: &Path, sets: &[String]) -> (Process, Addresses) {
     for set in sets {
         command.args(["--set", set]);
     }
-    let mut process = Process::start(&mut command, &dir.join("log"));
+    Process::start(&mut command, &dir.join("log"))
+}
+
+fn addresses_file(dir: &Path) -> PathBuf {
+    data_dir(dir).join("addresses.json")
+}
+
+/// Starts the binary and waits for `/readyz`.
+fn launch(dir: &Path, sets: &[String]) -> (Process, Addresses) {
+    let mut process = spawn(dir, sets);
     let addresses = wait_for("addresses.json", || {
         process.assert_running("rhumb");
-        let told: Value = serde_json::from_slice(&std::fs::read(&told).ok()?).unwrap();
+        let told: Value = serde_json::from_slice(&fs::read(addresses_file(dir)).ok()?).unwrap();
         let address = |name: &str| told[name].as_str().unwrap().parse().unwrap();
         Some(Addresses { mqtt: address("mqtt"), http: address("http"), admin: address("admin") })
     });
+    await_ready(&mut process, addresses.admin);
+    (process, addresses)
+}
+
+fn await_ready(process: &mut Process, admin: SocketAddr) {
     wait_for("/readyz", || {
         process.assert_running("rhumb");
-        let response = http::try_request(addresses.admin, "GET", "/readyz", &[], b"").ok()?;
+        let response = http::try_request(admin, "GET", "/readyz", &[], b"").ok()?;
         (response.status == 200).then_some(())
     });
-    (process, addresses)
 }
