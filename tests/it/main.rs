@@ -16,3 +16,4 @@ mod promises;
 mod replay;
 mod servers;
 mod shutdown;
+mod starting;

@@ -49,12 +49,34 @@ impl Rhumb {
         let dir = tempfile::tempdir().unwrap();
         let sets: Vec<String> = sets.iter().map(|text| text.to_string()).collect();
         let (process, addresses) = launch(dir.path(), &sets);
-        Self { sets, process, addresses, dir }
+        let mut rhumb = Self { sets, process, addresses, dir };
+        rhumb.wait_until_ready();
+        rhumb
     }
 
     /// Starts it again on the same data directory. It has to be stopped or killed before.
     pub(crate) fn restart(&mut self) {
+        self.restart_unready();
+        self.wait_until_ready();
+    }
+
+    /// As [`Rhumb::restart`], but only until it listens.
+    pub(crate) fn restart_unready(&mut self) {
         (self.process, self.addresses) = launch(self.dir.path(), &self.sets);
+    }
+
+    /// Waits for `/readyz`.
+    pub(crate) fn wait_until_ready(&mut self) {
+        wait_for("/readyz", || {
+            self.process.assert_running("rhumb");
+            let response = http::try_request(self.admin(), "GET", "/readyz", &[], b"").ok()?;
+            (response.status == 200).then_some(())
+        });
+    }
+
+    /// How it ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.process.wait()
     }
 
     /// `kill -9`.
@@ -189,7 +211,7 @@ fn data_dir(dir: &Path) -> PathBuf {
     dir.join("data")
 }
 
-/// Starts the binary and waits for `/readyz`.
+/// Starts the binary and waits until it tells where it listens.
 fn launch(dir: &Path, sets: &[String]) -> (Process, Addresses) {
     let told = data_dir(dir).join("addresses.json");
     // What a killed engine left behind would send us to its ports.
@@ -207,11 +229,6 @@ fn launch(dir: &Path, sets: &[String]) -> (Process, Addresses) {
         let told: Value = serde_json::from_slice(&std::fs::read(&told).ok()?).unwrap();
         let address = |name: &str| told[name].as_str().unwrap().parse().unwrap();
         Some(Addresses { mqtt: address("mqtt"), http: address("http"), admin: address("admin") })
-    });
-    wait_for("/readyz", || {
-        process.assert_running("rhumb");
-        let response = http::try_request(addresses.admin, "GET", "/readyz", &[], b"").ok()?;
-        (response.status == 200).then_some(())
     });
     (process, addresses)
 }
