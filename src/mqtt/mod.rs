@@ -5,6 +5,8 @@
 //! the [`router`], which a tracker that only publishes fixes never touches. Nothing on a worker's thread blocks: not on a
 //! shard (its share of the inbox is claimed beforehand), not on the router (bounded tries), not on a client (what it does
 //! not read stays bounded, and it is not read either).
+//!
+//! Until the engine is ready there is [`Unready`] on the same listener, which refuses whoever comes.
 
 mod accept;
 mod acks;
