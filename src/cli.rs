@@ -206,9 +206,8 @@ fn serve(config: Config) -> anyhow::Result<()> {
         .context("cannot start the threads that serve HTTP")?;
     let served = runtime.block_on(async {
         let mut stop = pin!(stop_signal().context("cannot listen for signals")?);
-        let starting = tokio::task::spawn_blocking(|| Engine::start(config));
         let engine = tokio::select! {
-            engine = starting => engine.context("the start panicked")??,
+            engine = Engine::start(config) => engine?,
             // Recovery only reads, and whatever it mends it mends again.
             () = &mut stop => return Ok(()),
         };

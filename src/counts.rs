@@ -1,4 +1,4 @@
-//! What became of received fixes, counted: the books that have to balance.
+//! What became of received fixes, counted: the books that have to balance, and how a count is written.
 
 use crate::fix::{Reason, Verdict};
 
@@ -43,4 +43,17 @@ impl Counts {
     pub fn received(&self) -> u64 {
         self.stored + self.duplicate + self.rejected.iter().sum::<u64>()
     }
+}
+
+/// A number with commas between thousands.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::Failure;
+use super::progress::{Progress, bytes_in};
 use crate::config::Config;
 use crate::geo::GeoIndex;
 use crate::journal::{self, Frame, Journal, JournalId, JournalPosition, Resume, Unopened};
@@ -39,13 +40,10 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Opens the data directory, recovers what it holds, and starts the shards. Blocks for as long as the journal takes to
-    /// read.
-    pub(super) fn start(config: &Config) -> anyhow::Result<Self> {
+    /// Recovers what the data directory holds, and starts the shards. The directory is this process' own by `lock`, which
+    /// [`take`] gives. Blocks for as long as the journal takes to read.
+    pub(super) fn start(config: &Config, lock: File, progress: &Progress) -> anyhow::Result<Self> {
         let directory = &config.data_dir;
-        fs::create_dir_all(directory)
-            .map_err(|error| Failure::DataDir(format!("cannot make `data_dir` {}: {error}", directory.display())))?;
-        let lock = lock(directory)?;
         let geo = Arc::new(GeoIndex::default());
         let feed = Feed::default();
         let store = if config.store.enabled {
@@ -82,7 +80,11 @@ impl Core {
             history,
         });
         let began = Instant::now();
-        let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
+        progress.total(bytes_in(&journal_dir));
+        let mut apply = |frame: &Frame<'_>| {
+            progress.frame(frame.len_bytes(), frame.fixes);
+            recovering.apply(frame)
+        };
         let resume = Resume { snapshot: None, followed: applied.into_iter().collect() };
         let opened = Unopened::take(&journal_dir).and_then(|files| files.open(&config.journal, &resume, &mut apply));
         let (journal, recovered) = opened.map_err(|error| match error {
@@ -109,7 +111,7 @@ impl Core {
         if recovering.has_outrun_store()
             && let Some(sink) = &sink
         {
-            wait_for_store(sink.status(), recovered.last)?;
+            wait_for_store(sink.status(), recovered.last, progress)?;
         }
         let stored_sequence = sink.as_ref().map(SinkHandle::written);
         let pipeline =
@@ -159,12 +161,13 @@ fn mismatch(applied: JournalPosition, journal: JournalId, last: u64) -> Failure 
 }
 
 /// Waits until the store holds everything up to a frame.
-fn wait_for_store(status: &SinkStatus, last: u64) -> anyhow::Result<()> {
+fn wait_for_store(status: &SinkStatus, last: u64, progress: &Progress) -> anyhow::Result<()> {
     let mut told = None;
     while status.written().load(Ordering::Acquire) < last {
         if let SinkState::Stopped { error } = status.state() {
             anyhow::bail!("the embedded store cannot be written: {error}");
         }
+        progress.awaits_store(status.lag_frames());
         if told.is_none_or(|told: Instant| told.elapsed() >= STORE_TOLD_INTERVAL) {
             told = Some(Instant::now());
             let (frames, state) = (status.lag_frames(), status.state());
@@ -175,8 +178,10 @@ fn wait_for_store(status: &SinkStatus, last: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes the data directory for this process.
-fn lock(directory: &Path) -> anyhow::Result<File> {
+/// Takes the data directory for this process, for as long as the file is held; makes it where missing.
+pub(super) fn take(directory: &Path) -> anyhow::Result<File> {
+    fs::create_dir_all(directory)
+        .map_err(|error| Failure::DataDir(format!("cannot make `data_dir` {}: {error}", directory.display())))?;
     let path = directory.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| Failure::DataDir(format!("cannot write {}: {error}", path.display())))?;

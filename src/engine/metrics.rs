@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
+use super::progress::Progress;
 use crate::http::{Operator, collect_fixes};
 use crate::mqtt::Stats;
 use crate::mqtt::router::Router;
@@ -13,8 +14,18 @@ use crate::telemetry::process;
 use crate::telemetry::prometheus::{Exposition, Kind};
 use crate::telemetry::readiness::Readiness;
 
+/// The operator's view of an engine that recovers.
+pub(super) fn unready(progress: &Arc<Progress>) -> Operator {
+    let mut readiness = Readiness::default();
+    let recovery = Arc::clone(progress);
+    // Also for the moment between its end and the other routes.
+    readiness.add("recovery", move || Err(recovery.to_string()));
+    let recovery = Arc::clone(progress);
+    Operator { readiness, collect: vec![Box::new(move |page| recovery.collect(page)), Box::new(process::collect)] }
+}
+
 /// The operator's view of a running engine.
-pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router) -> Operator {
+pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router, recovery: Arc<Progress>) -> Operator {
     let ingress = core.pipeline.ingress().clone();
     let watermark = core.journal.watermark();
     let sink = core.sink_status();
@@ -47,6 +58,7 @@ pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router) -> Operat
             Box::new(move |page| sink.iter().for_each(|sink| collect_sink(sink, page))),
             Box::new(move |page| collect_door(&stats, page)),
             Box::new(move |page| collect_router(&router, page)),
+            Box::new(move |page| recovery.collect(page)),
             Box::new(process::collect),
         ],
     }

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 
-use super::core::Core;
+use super::core::{self, Core};
+use super::progress::Progress;
 use crate::config::Config;
 use crate::replay::{self, BrokerUrl, Inlet, Mqtt, Offline, Plan, Summary};
 
@@ -27,7 +28,9 @@ pub fn replay(config: &Config, plan: &Plan, broker: Option<&BrokerUrl>, is_json:
 }
 
 fn offline(config: &Config, plan: &Plan) -> anyhow::Result<(Summary, Result<(), replay::Error>)> {
-    let core = Core::start(config)?;
+    let lock = core::take(&config.data_dir)?;
+    let progress = Progress::new();
+    let core = progress.told_during(|| Core::start(config, lock, &progress))?;
     let inlet = Inlet::new(core.pipeline.ingress().clone()).context("the shards have no room for a replay")?;
     let (summary, ended) = replay::run(plan, &mut Offline::new(inlet));
     let stopped = core.stop();

@@ -8,7 +8,7 @@ use serde::Serialize;
 /// The media type of every error.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// When whoever met a full or stopped journal may try again.
+/// When whoever met a full or stopped journal, or an engine that is starting, may try again.
 const RETRY_AFTER_S: u64 = 1;
 
 /// Why a request was not done. The text is the `detail` that the client reads.
@@ -61,6 +61,9 @@ pub enum Error {
     /// The engine cannot take it now: the journal is full, has stopped or is too slow. Nothing is promised of what was sent.
     #[error("the engine cannot take this now; nothing sent is promised to be stored")]
     Unavailable,
+    /// The engine still reads its journal.
+    #[error("the engine is starting and cannot answer yet; /readyz on the operator's port tells how far it is")]
+    Starting,
     /// The engine's own fault. The reason is in its log and not for the client.
     #[error("the engine failed; its log says why")]
     Internal,
@@ -87,7 +90,7 @@ impl Error {
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyFixes { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Starting => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -117,7 +120,7 @@ impl IntoResponse for Error {
         };
         let body = serde_json::to_vec(&problem).expect("a struct of texts and a number serialises");
         let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
-        if matches!(self, Self::Unavailable) {
+        if matches!(self, Self::Unavailable | Self::Starting) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
         response
@@ -160,6 +163,7 @@ mod tests {
             (Error::TooManyFixes { fixes_max: 1 }, 413),
             (Error::internal("x", &std::fmt::Error), 500),
             (Error::Unavailable, 503),
+            (Error::Starting, 503),
         ];
         for (error, wanted) in statuses {
             let (status, problem) = shown(error).await;
@@ -169,6 +173,8 @@ mod tests {
 
     #[test]
     fn unavailable_says_when_to_come_back() {
-        assert_eq!(Error::Unavailable.into_response().headers()[RETRY_AFTER], "1");
+        for error in [Error::Unavailable, Error::Starting] {
+            assert_eq!(error.into_response().headers()[RETRY_AFTER], "1");
+        }
     }
 }

@@ -13,6 +13,7 @@ mod latest;
 mod nearest;
 mod operator;
 mod presence;
+mod routes;
 mod server;
 mod stall;
 mod track;
@@ -31,6 +32,7 @@ pub use self::config::{AdminConfig, Config};
 pub use self::error::Error;
 use self::extract::BodyBounds;
 pub use self::operator::{Operator, collect_fixes};
+pub use self::routes::Routes;
 pub use self::server::{Bounds, serve};
 use crate::auth;
 use crate::clock::Clock;
@@ -68,17 +70,26 @@ pub fn router(state: State, config: &Config) -> Router {
     finish(routes, auth, config.request_timeout())
 }
 
+/// The public API of an engine that is starting: every request is refused, and told to come again.
+pub fn unready_router(auth: auth::Mode, config: &Config) -> Router {
+    guarded(Router::new().fallback(|| async { Error::Starting }), auth, config.request_timeout())
+}
+
 /// The operator's port.
 pub fn operator_router(operator: Operator, auth: auth::Mode, config: &Config) -> Router {
     finish(operator::routes(operator), auth, config.request_timeout())
 }
 
-/// What stands around the routes of both ports: answers for unknown paths and methods, a bound in time, and the guard
-/// before everything.
+/// What stands around the routes of both ports: answers for unknown paths and methods, and what [`guarded`] adds.
 fn finish(routes: Router, auth: auth::Mode, timeout: Duration) -> Router {
+    let routes =
+        routes.fallback(|| async { Error::UnknownPath }).method_not_allowed_fallback(|| async { Error::Method });
+    guarded(routes, auth, timeout)
+}
+
+/// A bound in time, and the guard before everything.
+fn guarded(routes: Router, auth: auth::Mode, timeout: Duration) -> Router {
     routes
-        .fallback(|| async { Error::UnknownPath })
-        .method_not_allowed_fallback(|| async { Error::Method })
         .layer(middleware::from_fn(move |request: Request, next: Next| bounded(timeout, request, next)))
         .layer(middleware::from_fn_with_state(auth, guard::admit))
 }

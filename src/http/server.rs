@@ -7,8 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time;
 
+use super::routes::Routes;
 use super::stall::StallTimeout;
 
 /// Room for a request's line and headers; what is longer gets 431.
@@ -41,9 +44,9 @@ pub struct Bounds {
     pub drain_timeout: Duration,
 }
 
-/// Serves `router` on `listener` until `shutdown` completes, then stops accepting, lets each connection end the request
+/// Serves `routes` on `listener` until `shutdown` completes, then stops accepting, lets each connection end the request
 /// it is at, and returns when all have or `bounds.drain_timeout` is over.
-pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, routes: Routes, bounds: Bounds, shutdown: impl Future<Output = ()>) {
     let permits = Arc::new(Semaphore::new(bounds.connections_max));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -54,7 +57,7 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => report(ended),
             (stream, permit) = accept(&listener, &permits) => {
-                connections.spawn(connection(stream, router.clone(), bounds, stopped.clone(), permit));
+                connections.spawn(connection(stream, routes.clone(), bounds, stopped.clone(), permit));
             }
         }
     }
@@ -93,7 +96,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream,
 /// Serves one connection to its end. The permit is free again when this returns.
 async fn connection(
     stream: TcpStream,
-    router: Router,
+    routes: Routes,
     bounds: Bounds,
     mut stopped: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
@@ -101,11 +104,13 @@ async fn connection(
     // Answers are small and complete: waiting for more to send only delays them. A socket that refuses still works.
     drop(stream.set_nodelay(true));
     let io = TokioIo::new(StallTimeout::new(stream, bounds.write_timeout));
+    // Asked for at each request, and not once a connection: a probe that keeps its connection sees the engine get ready.
+    let answer = service_fn(|request: Request<Incoming>| TowerToHyperService::new(routes.current()).call(request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.header_timeout)
         .max_header_size(HEADER_BYTES_MAX)
-        .serve_connection(io, TowerToHyperService::new(router))
+        .serve_connection(io, answer)
         .with_upgrades();
     let mut served = pin!(served);
     // An error says that the server is gone, which is a shutdown too.

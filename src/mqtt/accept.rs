@@ -17,7 +17,7 @@ const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
 
 /// Pause after the system refused a connection (too many open files), so that the loop does not spin.
-const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often that is told.
 const REFUSAL_TOLD_INTERVAL: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ impl Acceptor {
             connections_max,
             is_stopping: Arc::clone(&is_stopping),
             next_worker: 0,
-            refusal_told: None,
+            refusals: SystemRefusals::default(),
         };
         let thread = thread::Builder::new().name("mqtt-accept".into()).spawn(move || {
             let is_stopping = Arc::clone(&accepting.is_stopping);
@@ -91,7 +91,7 @@ struct Accepting {
     connections_max: usize,
     is_stopping: Arc<AtomicBool>,
     next_worker: usize,
-    refusal_told: Option<Instant>,
+    refusals: SystemRefusals,
 }
 
 impl Accepting {
@@ -118,10 +118,7 @@ impl Accepting {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    if self.refusal_told.is_none_or(|told| told.elapsed() >= REFUSAL_TOLD_INTERVAL) {
-                        self.refusal_told = Some(Instant::now());
-                        tracing::warn!(%error, "no connection taken: raise the limit of open files, or lower `mqtt.connections_max`");
-                    }
+                    self.refusals.tell(&error);
                     return Some(REFUSED_PAUSE);
                 }
             }
@@ -142,8 +139,24 @@ impl Accepting {
     }
 }
 
+/// Connections that the system did not give.
+#[derive(Debug, Default)]
+pub(super) struct SystemRefusals {
+    told: Option<Instant>,
+}
+
+impl SystemRefusals {
+    /// Tells of one, unless another was told of just now.
+    pub(super) fn tell(&mut self, error: &io::Error) {
+        if self.told.is_none_or(|told| told.elapsed() >= REFUSAL_TOLD_INTERVAL) {
+            self.told = Some(Instant::now());
+            tracing::warn!(%error, "no connection taken: raise the limit of open files, or lower `mqtt.connections_max`");
+        }
+    }
+}
+
 /// Errors that only say that one connection ended before it was accepted.
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted

@@ -38,6 +38,8 @@ pub(super) enum Close {
     TakenOver,
     /// The router ended it.
     Router(CloseReason),
+    /// The engine is not ready yet.
+    Starting,
     /// The engine stops.
     Stopping,
 }
@@ -59,7 +61,7 @@ impl Close {
             Self::AuthMethodRefused => 0x8C,
             Self::BadIngestTopic => 0x90,
             Self::TakenOver | Self::Router(CloseReason::TakenOver) => 0x8E,
-            Self::Router(CloseReason::Unavailable) => 0x88,
+            Self::Starting | Self::Router(CloseReason::Unavailable) => 0x88,
             Self::Stopping => 0x8B,
         })
     }
@@ -88,13 +90,14 @@ impl Close {
                 CloseReason::QuotaExceeded => "sessions_full",
                 CloseReason::Unavailable => "router_unavailable",
             },
+            Self::Starting => "starting",
             Self::Stopping => "stopping",
         }
     }
 
     /// Whether an operator wants to read of it.
     pub(super) fn is_noteworthy(self) -> bool {
-        !matches!(self, Self::ByClient { .. } | Self::Lost | Self::Stopping | Self::TakenOver)
+        !matches!(self, Self::ByClient { .. } | Self::Lost | Self::Starting | Self::Stopping | Self::TakenOver)
     }
 
     /// Whether the will is published.

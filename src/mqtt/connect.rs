@@ -5,34 +5,23 @@ use std::sync::Arc;
 
 use super::clients::ClientRef;
 use super::close::Close;
-use super::codec::{self, ConnAckProperties, Connect, Malformed, ServerPacket, Version, Will};
+use super::codec::{self, ConnAckProperties, Connect, ServerPacket, Version, Will};
 use super::connection::{Connection, Outbound, Phase, Session};
 use super::frame::Packet;
 use super::mailbox::{ConnectionRef, Message};
+use super::opening;
 use super::router::{Attach, CloseReason, Deliver, Link, Mount};
 use super::topic::{self, Topic};
 use super::worker::{Context, TICKS_PER_S, Tick};
 
-const CONNECT: u8 = 1;
-
 impl Connection {
     /// The first packet, which must be a CONNECT [MQTT-3.1.0-1].
     pub(super) fn connect(&mut self, context: &mut Context, packet: &Packet<'_>) -> Result<(), Close> {
-        if packet.first_byte() >> 4 != CONNECT {
-            return Err(Close::Malformed(Malformed {
-                what: "the first packet is no CONNECT",
-                clause: "MQTT-3.1.0-1",
-                reason: 0x82,
-            }));
-        }
-        let connect = codec::decode_connect(packet.bytes).map_err(|malformed| {
-            if let Some(version) = version_of(packet) {
-                self.refuse_connect(version, malformed.reason);
-            } else if malformed.reason == 0x84 {
-                self.refuse_connect(Version::V4, malformed.reason);
-                return Close::UnsupportedVersion;
+        let connect = opening::read_connect(packet).map_err(|refused| {
+            if let (Some(version), Some(reason)) = (refused.version, refused.why.reason_code()) {
+                self.refuse_connect(version, reason);
             }
-            Close::Malformed(malformed)
+            refused.why
         })?;
         let version = connect.version;
         let refusal = if self.over_limit {
@@ -116,8 +105,7 @@ impl Connection {
     }
 
     pub(super) fn refuse_connect(&mut self, version: Version, reason: u8) {
-        let packet = ServerPacket::ConnAck { session_present: false, reason, properties: Box::default() };
-        codec::encode(version, &packet, &mut self.out);
+        opening::put_refusal(&mut self.out, version, reason, None);
     }
 
     /// The connection's link, made now if it has none.
@@ -148,15 +136,6 @@ impl Connection {
         session.link = Some(link.map_err(|_| Close::Router(CloseReason::Unavailable))?);
         session.outbound = Some(outbound);
         Ok(())
-    }
-}
-
-/// The version of a CONNECT that may be malformed beyond its first bytes.
-fn version_of(packet: &Packet<'_>) -> Option<Version> {
-    match packet.body {
-        [0, 4, b'M', b'Q', b'T', b'T', 4, ..] => Some(Version::V4),
-        [0, 4, b'M', b'Q', b'T', b'T', 5, ..] => Some(Version::V5),
-        _ => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a control packet begins and ends in what was read: the fixed header, in place.
 
+use super::codec::Malformed;
+
 /// The first packet in some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framed<'a> {
@@ -7,8 +9,8 @@ pub(super) enum Framed<'a> {
     Incomplete,
     /// A whole packet.
     Packet(Packet<'a>),
-    /// A remaining length of more than four bytes [MQTT-2.2.3].
-    Malformed,
+    /// A remaining length of more than four bytes.
+    Malformed(Malformed),
     /// The packet is, or will be, larger than the bound.
     TooLarge,
 }
@@ -29,6 +31,9 @@ impl Packet<'_> {
     }
 }
 
+const LONG_LENGTH: Malformed =
+    Malformed { what: "a remaining length of more than four bytes", clause: "MQTT-1.5.5-1", reason: 0x81 };
+
 /// Finds the first packet. A packet over `packet_bytes_max` is told by its header, before its bytes are gathered.
 pub(super) fn first_packet(bytes: &[u8], packet_bytes_max: usize) -> Framed<'_> {
     let mut remaining = 0usize;
@@ -47,7 +52,7 @@ pub(super) fn first_packet(bytes: &[u8], packet_bytes_max: usize) -> Framed<'_> 
             };
         }
     }
-    Framed::Malformed
+    Framed::Malformed(LONG_LENGTH)
 }
 
 #[cfg(test)]
@@ -67,7 +72,7 @@ mod tests {
         assert_eq!(first_packet(&[0x30], 100), Framed::Incomplete);
         assert_eq!(first_packet(&[0x30, 0x80], 100), Framed::Incomplete);
         assert_eq!(first_packet(&[0x30, 2, 0], 100), Framed::Incomplete);
-        assert_eq!(first_packet(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF], 100), Framed::Malformed);
+        assert_eq!(first_packet(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF], 100), Framed::Malformed(LONG_LENGTH));
         assert_eq!(first_packet(&[0x30, 99], 100), Framed::TooLarge);
         assert_eq!(first_packet(&[0x30, 98], 100), Framed::Incomplete);
         let mut long = vec![0x30, 0x80, 0x01];

@@ -5,6 +5,8 @@
 //! the [`router`], which a tracker that only publishes fixes never touches. Nothing on a worker's thread blocks: not on a
 //! shard (its share of the inbox is claimed beforehand), not on the router (bounded tries), not on a client (what it does
 //! not read stays bounded, and it is not read either).
+//!
+//! Until the engine is ready there is [`Unready`] on the same listener, which refuses whoever comes.
 
 mod accept;
 mod acks;
@@ -17,12 +19,14 @@ mod connection;
 mod fanout;
 mod frame;
 mod mailbox;
+mod opening;
 mod outbox;
 mod publish;
 pub mod router;
 mod session;
 mod stats;
 mod topic;
+mod unready;
 mod worker;
 
 use std::io;
@@ -38,6 +42,7 @@ use mio::{Poll, Waker};
 pub use accept::OVER_LIMIT_MAX;
 pub use config::Config;
 pub use stats::Stats;
+pub use unready::Unready;
 
 use crate::clock::Clock;
 use crate::live::Feed;
@@ -60,12 +65,14 @@ pub struct Door {
 }
 
 impl Door {
-    /// Starts serving a bound listener.
+    /// Starts serving a bound listener, with the counts of what it was used for before: both are what
+    /// [`Unready::stop`] gives.
     ///
     /// # Errors
     /// The operating system gives no thread or no event queue, or the shards have no room for so many workers.
     pub fn start(
         listener: TcpListener,
+        stats: Arc<Stats>,
         config: &Config,
         clock: &Clock,
         ingress: &Ingress,
@@ -86,7 +93,6 @@ impl Door {
         let mailboxes: Arc<[Arc<Mailbox>]> = mailboxes.into();
         let config = Arc::new(config.clone());
         let clients = Arc::new(Clients::default());
-        let stats = Arc::new(Stats::default());
         let mut workers = Vec::with_capacity(worker_count);
         let has_failed = Arc::new(AtomicBool::new(false));
         for (worker, poll) in polls.into_iter().enumerate() {

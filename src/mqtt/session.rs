@@ -66,13 +66,7 @@ impl Connection {
                     self.take_packet(context, &packet)?;
                     taken += packet.bytes.len();
                 }
-                Framed::Malformed => {
-                    return Err(Close::Malformed(Malformed {
-                        what: "a remaining length of more than four bytes",
-                        clause: "MQTT-1.5.5-1",
-                        reason: 0x81,
-                    }));
-                }
+                Framed::Malformed(malformed) => return Err(Close::Malformed(malformed)),
                 Framed::TooLarge => return Err(Close::PacketTooLarge),
             }
         }

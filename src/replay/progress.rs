@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::summary::grouped;
+use crate::counts::grouped;
 
 /// Redraws a second, and so the refreshes of its text.
 const DRAWS_PER_S: u8 = 8;

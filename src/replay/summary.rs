@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::counts::Counts;
+use crate::counts::{Counts, grouped};
 use crate::fix::Reason;
 
 /// The result of a replay.
@@ -94,19 +94,6 @@ impl fmt::Display for Summary {
         write!(formatter, "{:<24}{:>14}", "seconds", format!("{:.1}", self.seconds))?;
         write!(formatter, "  ({} rows/s)", grouped(rows_per_second as u64))
     }
-}
-
-/// A number with commas between thousands.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]

@@ -18,3 +18,4 @@ mod promises;
 mod replay;
 mod servers;
 mod shutdown;
+mod starting;

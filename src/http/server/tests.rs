@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
@@ -49,7 +50,7 @@ async fn start() -> Running {
         .route("/huge", get(|| async { vec![b'x'; 64 << 20] }))
         .route("/echo", post(echo));
     let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(serve(listener, router, BOUNDS, async { drop(stopped.await) }));
+    let served = tokio::spawn(serve(listener, Routes::until_ready(router), BOUNDS, async { drop(stopped.await) }));
     Running { address, stop, served, release }
 }
 
@@ -93,6 +94,20 @@ async fn a_connection_serves_one_request_after_another() {
     let server = start().await;
     let mut stream = server.send(GET).await;
     assert!(some(&mut stream).await.ends_with("hello"));
+    stream.write_all(GET_AND_CLOSE.as_bytes()).await.unwrap();
+    assert!(rest(stream).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_kept_sees_the_routes_open() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let routes = Routes::until_ready(Router::new().fallback(|| async { Error::Starting }));
+    tokio::spawn(serve(listener, routes.clone(), BOUNDS, std::future::pending()));
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    let refused = some(&mut stream).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1\r\n"), "{refused}");
+    routes.open(Router::new().route("/", get(|| async { "hello" })));
     stream.write_all(GET_AND_CLOSE.as_bytes()).await.unwrap();
     assert!(rest(stream).await.ends_with("hello"));
 }

@@ -114,7 +114,7 @@ impl Harness {
         while self.summary.kills() < kills_max && begun.elapsed() + CALM < duration {
             self.strike();
         }
-        self.rhumb.await_ready();
+        self.rhumb.wait_until_ready();
         self.look();
         let deadline = begun + duration + PATIENCE;
         while !self.fleets.iter_mut().all(Fleet::has_ended) {
@@ -134,7 +134,7 @@ impl Harness {
     fn strike(&mut self) {
         let blow = self.random.blow();
         if !matches!(blow, Blow::InRecovery { .. }) {
-            self.rhumb.await_ready();
+            self.rhumb.wait_until_ready();
             self.look();
         }
         match blow {
@@ -187,7 +187,7 @@ impl Harness {
 
     /// Everything that was ever acknowledged, and nothing else, wherever it is kept.
     fn end(&mut self) -> PathBuf {
-        self.rhumb.await_ready();
+        self.rhumb.wait_until_ready();
         self.rhumb.await_store();
         self.ledger.assert_tracks(&self.rhumb);
         let (status, _) = self.rhumb.terminate();

@@ -48,34 +48,38 @@ pub(crate) fn command(dir: &Path) -> Command {
 impl Rhumb {
     /// Starts an engine with these `section.key=value` and waits until it is ready.
     pub(crate) fn start(sets: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let sets: Vec<String> = sets.iter().map(|text| text.to_string()).collect();
-        let (process, addresses) = launch(dir.path(), &sets);
-        Self { sets, process, addresses, dir }
+        Self::start_in(tempfile::tempdir().unwrap(), sets)
     }
 
     /// Starts an engine on a copy of a data directory, without what of it is left out.
     pub(crate) fn start_on_copy(data_dir: &Path, left_out: &[&str], sets: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         copy_dir(data_dir, &self::data_dir(dir.path()), left_out);
+        Self::start_in(dir, sets)
+    }
+
+    fn start_in(dir: tempfile::TempDir, sets: &[&str]) -> Self {
         let sets: Vec<String> = sets.iter().map(|text| text.to_string()).collect();
         let (process, addresses) = launch(dir.path(), &sets);
-        Self { sets, process, addresses, dir }
+        let mut rhumb = Self { sets, process, addresses, dir };
+        rhumb.wait_until_ready();
+        rhumb
     }
 
     /// Starts it again on the same data directory. It has to be stopped or killed before.
     pub(crate) fn restart(&mut self) {
+        self.restart_unready();
+        self.wait_until_ready();
+    }
+
+    /// As [`Rhumb::restart`], but only until it listens.
+    pub(crate) fn restart_unready(&mut self) {
         (self.process, self.addresses) = launch(self.dir.path(), &self.sets);
     }
 
     /// Starts it again on the same ports, which its settings name, and does not wait. It has to be stopped or killed before.
     pub(crate) fn respawn(&mut self) {
         self.process = spawn(self.dir.path(), &self.sets);
-    }
-
-    /// Waits until a respawned engine is ready.
-    pub(crate) fn await_ready(&mut self) {
-        await_ready(&mut self.process, self.addresses.admin);
     }
 
     /// Gives a key another value from the next start on.
@@ -93,6 +97,20 @@ impl Rhumb {
     /// Whether it has ended, and how.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.process.ended()
+    }
+
+    /// Waits for `/readyz`.
+    pub(crate) fn wait_until_ready(&mut self) {
+        wait_for("/readyz", || {
+            self.process.assert_running("rhumb");
+            let response = http::try_request(self.admin(), "GET", "/readyz", &[], b"").ok()?;
+            (response.status == 200).then_some(())
+        });
+    }
+
+    /// How it ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.process.wait()
     }
 
     /// `kill -9`.
@@ -307,7 +325,7 @@ fn addresses_file(dir: &Path) -> PathBuf {
     data_dir(dir).join("addresses.json")
 }
 
-/// Starts the binary and waits for `/readyz`.
+/// Starts the binary and waits until it tells where it listens.
 fn launch(dir: &Path, sets: &[String]) -> (Process, Addresses) {
     let mut process = spawn(dir, sets);
     let addresses = wait_for("addresses.json", || {
@@ -316,14 +334,5 @@ fn launch(dir: &Path, sets: &[String]) -> (Process, Addresses) {
         let address = |name: &str| told[name].as_str().unwrap().parse().unwrap();
         Some(Addresses { mqtt: address("mqtt"), http: address("http"), admin: address("admin") })
     });
-    await_ready(&mut process, addresses.admin);
     (process, addresses)
-}
-
-fn await_ready(process: &mut Process, admin: SocketAddr) {
-    wait_for("/readyz", || {
-        process.assert_running("rhumb");
-        let response = http::try_request(admin, "GET", "/readyz", &[], b"").ok()?;
-        (response.status == 200).then_some(())
-    });
 }

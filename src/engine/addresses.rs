@@ -1,0 +1,84 @@
+//! Where the engine listens: bound before anything else, and written down for whoever gave it port 0.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::config::Config;
+
+/// The file in the data directory that tells it.
+const ADDRESSES_FILE: &str = "addresses.json";
+
+/// Connections that may wait to be accepted: a fleet that comes back at once. The system may hold it lower.
+const LISTEN_BACKLOG: i32 = 4_096;
+
+/// Where the engine listens.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Addresses {
+    /// MQTT.
+    pub mqtt: SocketAddr,
+    /// The public API.
+    pub http: SocketAddr,
+    /// The operator's port.
+    pub admin: SocketAddr,
+}
+
+/// Every listener, bound.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    pub(super) mqtt: TcpListener,
+    pub(super) http: TcpListener,
+    pub(super) admin: TcpListener,
+}
+
+impl Listeners {
+    /// Binds them all.
+    pub(super) fn bind(config: &Config) -> Result<Self, Failure> {
+        Ok(Self {
+            mqtt: bind("mqtt.listen", config.mqtt.listen)?,
+            http: bind("http.listen", config.http.listen)?,
+            admin: bind("admin.listen", config.admin.listen)?,
+        })
+    }
+
+    /// What they were bound to.
+    pub(super) fn addresses(&self) -> io::Result<Addresses> {
+        Ok(Addresses { mqtt: self.mqtt.local_addr()?, http: self.http.local_addr()?, admin: self.admin.local_addr()? })
+    }
+}
+
+fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        // The standard library asks for 128 and has no say for more; a second call only changes that.
+        rustix::net::listen(&listener, LISTEN_BACKLOG)?;
+        Ok(listener)
+    });
+    bound.map_err(|error| Failure::Listen(format!("cannot listen on {address}: {error}; give `{key}` another address")))
+}
+
+/// The file that tells the addresses, for as long as they are listened on.
+#[derive(Debug)]
+pub(super) struct AddressesFile(PathBuf);
+
+impl AddressesFile {
+    /// Writes the whole file or none of it.
+    pub(super) fn write(data_dir: &Path, addresses: Addresses) -> io::Result<Self> {
+        let path = data_dir.join(ADDRESSES_FILE);
+        let unfinished = path.with_extension("json.new");
+        fs::write(&unfinished, serde_json::to_vec(&addresses)?)?;
+        fs::rename(unfinished, &path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for AddressesFile {
+    fn drop(&mut self) {
+        // A file that is gone already says the same.
+        drop(fs::remove_file(&self.0));
+    }
+}
