@@ -1,5 +1,7 @@
 //! The command line: what is asked, with which configuration, and the exit code that says how it went.
 
+mod journal;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -44,6 +46,8 @@ enum Command {
     Serve,
     /// Feed recorded traces into the data directory, or to an MQTT broker
     Replay(ReplayArgs),
+    /// Look into the journal, also while an engine writes it
+    Journal(journal::Args),
     /// Check the configuration, as a start would
     CheckConfig {
         /// Print the configuration that is in effect
@@ -87,7 +91,7 @@ enum Exit {
     Software = 70,
     /// The data directory cannot be made or written.
     CannotCreate = 73,
-    /// The journal could not be written or synced.
+    /// The journal could not be read, written or synced; or it is damaged.
     JournalIo = 74,
     /// Another process has the data directory.
     InUse = 75,
@@ -114,6 +118,15 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             replay::Error::Unopened { .. } | replay::Error::Unreadable { .. } => Exit::Data,
             replay::Error::Broker { .. } => Exit::Unavailable,
             replay::Error::Stopped => Exit::JournalIo,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<journal::Error>() {
+        return match error {
+            journal::Error::Files(rhumb::journal::Error::NoJournal { .. }) => Exit::Data,
+            journal::Error::Files(rhumb::journal::Error::NotEmpty { .. }) => Exit::CannotCreate,
+            journal::Error::Files(rhumb::journal::Error::InUse { .. }) => Exit::InUse,
+            journal::Error::Files(_) | journal::Error::Damaged { .. } => Exit::JournalIo,
+            journal::Error::Output(_) => Exit::Software,
         };
     }
     match error.downcast_ref::<engine::Failure>() {
@@ -162,6 +175,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             };
             engine::replay(&config, &plan, args.mqtt.as_ref(), args.json)
         }
+        Command::Journal(args) => Ok(journal::run(&config, args)?),
         Command::CheckConfig { print } => {
             let text = if print { config.to_toml() } else { "ok\n".to_owned() };
             io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
@@ -260,6 +274,9 @@ mod tests {
         assert_eq!(args.files.len(), 2);
         assert!(Cli::try_parse_from(["rhumb", "replay", "a.csv", "--tenant", "a/b"]).is_err());
         assert!(Cli::try_parse_from(["rhumb", "replay"]).is_err());
+        assert!(Cli::try_parse_from(["rhumb", "journal", "stat", "--json", "--dir", "j", "--set", "a.b=1"]).is_ok());
+        assert!(Cli::try_parse_from(["rhumb", "journal", "verify", "--salvage", "new", "--through", "7"]).is_ok());
+        assert!(Cli::try_parse_from(["rhumb", "journal", "verify", "--through", "7"]).is_err());
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub enum Error {
     /// Bytes that had been acknowledged do not read back. Nothing was changed.
     #[error(
         "journal segment {segment} is damaged at byte {offset}: {reason}. What follows proves that this was durable, so \
-         it is not a torn end and nothing was cut: restore the segment from a backup, or set the journal directory \
-         aside to start with an empty one"
+         it is not a torn end and nothing was cut: restore the segment from a backup, or let `rhumb journal verify \
+         --salvage NEWDIR` recover what is whole and put that in the journal's place"
     )]
     Damaged {
         /// File name of the segment.
@@ -37,6 +37,18 @@ pub enum Error {
         found: u32,
         /// The one that would be understood.
         wanted: u32,
+    },
+    /// There is no journal to look into.
+    #[error("there is no journal in {directory}")]
+    NoJournal {
+        /// Where one was looked for.
+        directory: String,
+    },
+    /// Something is where a salvaged journal should go.
+    #[error("{directory} is not empty: name a directory that is not there yet")]
+    NotEmpty {
+        /// Where it should go.
+        directory: String,
     },
     /// A position that this journal does not hold: of another journal, not yet written, or no longer kept.
     #[error("position {position} is not in this journal, which holds {first} to {last} of {journal}")]
@@ -89,6 +101,9 @@ pub enum Damage {
     /// A sound frame, but not the next one.
     #[error("the sequence is broken")]
     Sequence,
+    /// A sound frame that names more, or less, as durable than its place allows.
+    #[error("a frame says that what cannot be was durable before it")]
+    Durable,
     /// The segment ends and the next one does not go on where it ended.
     #[error("frames are missing behind it")]
     Missing,

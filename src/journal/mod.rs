@@ -13,15 +13,20 @@
 //! back. A [`Reader`] follows up to the watermark. A frame holds what was decided, so that whoever reads it applies and
 //! never judges again.
 //!
-//! What holds: sequences have no gaps; everything up to the watermark is on the disk; a frame's `durable` is below its
+//! [`inspect`] looks into a journal from outside, while it is written too, and [`salvage()`] recovers what is whole of a
+//! damaged one: one frame stands for all that were lost between two that were not.
+//!
+//! What holds: sequences have no gaps but those that a frame stands for; everything up to the watermark is on the disk; a frame's `durable` is below its
 //! own sequence and never falls; a batch of frames that were synced together shares one `durable` and one segment; after
 //! a failed write or sync the watermark stands still for good.
 
 mod error;
 mod frame;
+pub mod inspect;
 mod reader;
 mod record;
 mod recovery;
+mod salvage;
 mod scan;
 mod segment;
 mod snapshot;
@@ -33,9 +38,10 @@ mod watermark;
 mod writer;
 
 pub use error::{Damage, Error, Malformed, Stopped};
-pub use frame::{APPENDER_OF_SEAL, FRAME_BYTES_MAX, Frame};
+pub use frame::{APPENDER_OF_GAP, APPENDER_OF_SEAL, FRAME_BYTES_MAX, Frame};
 pub use reader::Reader;
 pub use record::{Record, Records, TURN_TENANTS_MAX, Turn, TurnEncoder};
+pub use salvage::{Salvaged, salvage};
 pub use snapshot::{CHUNK_BYTES_MAX, SnapshotWriter, Unusable};
 pub use storage::{Storage, StorageFile};
 pub use unopened::{Resume, Unopened};

@@ -23,7 +23,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Stands behind the frame `after`; 0 is before the first.
+    /// Stands behind the frame `after`; 0 is before the first. Where `after` is one of those that a gap stands for, it is
+    /// behind the gap.
     pub(super) fn open(
         storage: &Arc<dyn Storage>,
         watermark: &Arc<Watermark>,
@@ -73,8 +74,9 @@ impl Reader {
             step = self.scan.step()?;
         }
         match step {
-            Step::Frame if self.scan.frame().sequence == next => {
-                self.after = next;
+            Step::Frame if self.scan.frame().first_sequence() == next => {
+                // Of a gap it is the last that it stands for.
+                self.after = self.scan.frame().sequence;
                 Ok(Some(self.scan.frame()))
             }
             Step::Frame => Err(self.scan.damaged(self.scan.frame_offset(), Damage::Sequence)),

@@ -28,6 +28,8 @@ const TENANT: u8 = 0x80;
 const TENANT_AGAIN: u8 = 0x81;
 const COUNTERS: u8 = 0x82;
 const DRIVER: u8 = 0xc0;
+/// No record begins with it.
+const NEVER: u8 = DRIVER - 1;
 const _: () = assert!(DRIVER as usize + DRIVER_ID_BYTES_MAX - 1 == u8::MAX as usize);
 
 /// Counters of a tenant: stored, late, duplicate, refusals.
@@ -272,6 +274,11 @@ pub struct Records<'a> {
 impl<'a> Records<'a> {
     pub(super) fn new(input: &'a [u8], received_at: TimestampMs) -> Self {
         Self { input, unpacker: Unpacker::at(received_at), tenants: Vec::new(), tenant: None, has_driver: false }
+    }
+
+    /// Records of which not even the first reads.
+    pub(super) fn malformed() -> Self {
+        Self::new(&[NEVER], TimestampMs::default())
     }
 
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {

@@ -116,7 +116,7 @@ impl Walk {
                 return Ok(step);
             }
             let frame = scan.frame();
-            if frame.sequence != self.last + 1 || frame.durable >= frame.sequence {
+            if frame.first_sequence() != self.last + 1 || frame.durable >= frame.sequence {
                 return Err(scan.damaged(scan.frame_offset(), Damage::Sequence));
             }
             if frame.sequence > self.after {
@@ -164,7 +164,7 @@ fn settle(storage: &Arc<dyn Storage>, scan: &Scan, first: u64, batch_offset: u64
 }
 
 /// A name that no other journal has.
-fn new_id() -> Result<JournalId, Error> {
+pub(super) fn new_id() -> Result<JournalId, Error> {
     let mut id = [0; 16];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut random| std::io::Read::read_exact(&mut random, &mut id))

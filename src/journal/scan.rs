@@ -46,7 +46,16 @@ impl Scan {
     pub(super) fn open(storage: &dyn Storage, first: u64) -> Result<Self, Error> {
         let name = segment::name(first);
         let file = storage.open(&name).map_err(Error::io(format!("open {name}")))?;
-        let mut scan = Self {
+        let mut scan = Self::of(file, first);
+        scan.fill(segment::HEADER_BYTES)?;
+        scan.journal = segment::check_header(&scan.buffer[..scan.filled], first)?;
+        scan.at = segment::HEADER_BYTES;
+        Ok(scan)
+    }
+
+    /// Stands at the beginning of a file that is a segment by its name.
+    pub(super) fn of(file: Box<dyn StorageFile>, first: u64) -> Self {
+        Self {
             file,
             first,
             journal: JournalId([0; 16]),
@@ -56,11 +65,7 @@ impl Scan {
             at: 0,
             frame_at: 0,
             read_bytes: READ_BYTES_MIN,
-        };
-        scan.fill(segment::HEADER_BYTES)?;
-        scan.journal = segment::check_header(&scan.buffer[..scan.filled], first)?;
-        scan.at = segment::HEADER_BYTES;
-        Ok(scan)
+        }
     }
 
     /// The id in the segment's header.
@@ -108,13 +113,24 @@ impl Scan {
 
     /// The frame behind which the scan stands after [`Step::Frame`].
     pub(super) fn frame(&self) -> Frame<'_> {
-        Frame::parse(&self.buffer[self.frame_at..self.at])
+        Frame::parse(self.frame_bytes())
+    }
+
+    /// The bytes of that frame.
+    pub(super) fn frame_bytes(&self) -> &[u8] {
+        &self.buffer[self.frame_at..self.at]
     }
 
     /// Drops what was read ahead, so that it is read anew.
     pub(super) fn forget(&mut self) {
-        self.buffer_offset += self.at as u64;
+        self.go_to(self.offset());
+    }
+
+    /// Goes to another place in the file, and reads there anew.
+    pub(super) fn go_to(&mut self, offset: u64) {
+        self.buffer_offset = offset;
         self.at = 0;
+        self.frame_at = 0;
         self.filled = 0;
         self.read_bytes = READ_BYTES_MIN;
     }

@@ -11,6 +11,10 @@
 //! | 36 | 4 | CRC32C of the 36 bytes before |
 //! | 40 | | frames, then zeros or nothing |
 //!
+//! A later version keeps magic, version and checksum where they are, so that every program can tell a version that it does
+//! not read from damage. What stands behind the header may change with the version; a new appender with a meaning of its
+//! own (`frame` has the two there are) or a new record is a new version too, unless older programs do right by it.
+//!
 //! It gets its name when its header is durable, and only when everything in the segment before it is: a segment's
 //! existence proves the one before it whole.
 //!
@@ -67,7 +71,9 @@ pub(super) fn is_name(name: &OsStr) -> bool {
 
 fn first_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX).filter(|digits| digits.len() == NAME_DIGITS)?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    let first = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
+    // Sequences begin with 1.
+    first.filter(|first| *first > 0)
 }
 
 fn header(journal: JournalId, first: u64) -> [u8; HEADER_BYTES] {
@@ -101,6 +107,50 @@ pub(super) fn check_header(bytes: &[u8], first: u64) -> Result<JournalId, Error>
     } else {
         Err(damaged(Damage::Header))
     }
+}
+
+/// What can be made of a header that may be damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Header {
+    /// As written, for the place where it is.
+    Sound(JournalId),
+    /// As written, for another place.
+    Misplaced,
+    /// As written, by a program with another version of the format.
+    Version(u32),
+    /// Not as written. The journal's id, if what else must stand there and the checksum still tell it.
+    Damaged(Option<JournalId>),
+}
+
+/// Reads the header of the segment with this first sequence.
+pub(super) fn read_header(bytes: &[u8], first: u64) -> Header {
+    let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else { return Header::Damaged(None) };
+    let mut id = [0; 16];
+    id.copy_from_slice(&bytes[12..28]);
+    let version = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+    let is_whole = bytes.starts_with(MAGIC) && bytes[36..] == crc32c::crc32c(&bytes[..36]).to_le_bytes();
+    if !is_whole {
+        Header::Damaged(mended_id(id, first, u32::from_le_bytes([bytes[36], bytes[37], bytes[38], bytes[39]])))
+    } else if version != VERSION {
+        Header::Version(version)
+    } else if *bytes == header(JournalId(id), first) {
+        Header::Sound(JournalId(id))
+    } else {
+        Header::Misplaced
+    }
+}
+
+/// The id of a damaged header, if nothing but fields that are known otherwise is wrong with it, or one bit.
+fn mended_id(found: [u8; 16], first: u64, checksum: u32) -> Option<JournalId> {
+    let wrong_bits = |id| {
+        let [.., a, b, c, d] = header(JournalId(id), first);
+        (u32::from_le_bytes([a, b, c, d]) ^ checksum).count_ones()
+    };
+    if wrong_bits(found) <= 1 {
+        return Some(JournalId(found));
+    }
+    let flipped = (0..128).map(|bit| (u128::from_le_bytes(found) ^ 1 << bit).to_le_bytes());
+    flipped.into_iter().find(|id| wrong_bits(*id) == 0).map(JournalId)
 }
 
 /// The newest segment, at whose end the journal is written.

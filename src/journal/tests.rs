@@ -1,6 +1,8 @@
 //! The journal as a whole: what comes back after clean and unclean ends.
 
 mod faults;
+mod inspecting;
+mod salvaging;
 mod snapshots;
 mod tail;
 mod traces;

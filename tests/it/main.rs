@@ -13,6 +13,7 @@ mod crash;
 mod determinism;
 mod door;
 mod http;
+mod journal;
 mod layout;
 mod promises;
 mod replay;
