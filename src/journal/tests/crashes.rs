@@ -70,7 +70,7 @@ impl Life {
         }
     }
 
-    /// Ends it without a further word to the disk that was not under way: for a disk that answers no more.
+    /// A clean close, as far as the disk lets it.
     fn close(mut self) -> Result<(), Error> {
         self.go = None;
         self.journal.close()
