@@ -128,6 +128,7 @@ fn short_writes_are_gone_on_with() {
 }
 
 /// Runs the server on a data directory, with `read_only` mounted so; `None` where mounting is not permitted.
+#[expect(clippy::print_stderr, reason = "whoever reads the test's output has to learn what it did not try")]
 fn serve_with_read_only(folder: &Path, data_dir: &Path, read_only: &Path) -> Option<Output> {
     const MOUNT: &str = r#"mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" || exit 125; shift; exec "$@""#;
     let mut probe = Command::new("unshare");

@@ -154,7 +154,7 @@ impl World {
         let Some(life) = &mut self.life else { return };
         // A writer that does not stand still would take the first alone.
         let turns = if life.is_held { turns } else { &turns[..1] };
-        let mut fixes = vec![0; APPENDERS];
+        let mut fixes = [0; APPENDERS];
         for &(appender, count) in turns {
             let first = self.next;
             self.next += count as i64;
@@ -289,7 +289,7 @@ fn changes_of(steps: &[Step]) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn a_crash_at_any_change_of_the_disk_loses_nothing_acknowledged(steps in steps(), seed in any::<u64>()) {
