@@ -178,13 +178,20 @@ fn wait_for_store(status: &SinkStatus, last: u64, progress: &Progress) -> anyhow
     Ok(())
 }
 
+/// Says what to do about a data directory that cannot be made or written.
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    let path = path.display();
+    Failure::DataDir(format!(
+        "cannot write {path}: {error}; let the server's user write in `data_dir`, or give that another directory"
+    ))
+}
+
 /// Takes the data directory for this process, for as long as the file is held; makes it where missing.
 pub(super) fn take(directory: &Path) -> anyhow::Result<File> {
-    fs::create_dir_all(directory)
-        .map_err(|error| Failure::DataDir(format!("cannot make `data_dir` {}: {error}", directory.display())))?;
+    fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))?;
     let path = directory.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| Failure::DataDir(format!("cannot write {}: {error}", path.display())))?;
+    let file = file.map_err(|error| unwritable(&path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Failure::InUse(directory.to_owned()).into()),

@@ -32,7 +32,7 @@ mod segment;
 mod snapshot;
 mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unopened;
 mod watermark;
 mod writer;
@@ -294,6 +294,10 @@ impl Journal {
     pub fn cut(&self, upto: u64) -> Result<usize, Error> {
         let firsts = segment::list(self.storage.as_ref())?;
         let outdated = firsts.windows(2).take_while(|pair| pair[1] - 1 <= upto).count();
+        if outdated > 0 {
+            // A snapshot whose own sync of its name failed is there and may be gone after a crash; its segments must not.
+            self.storage.sync_names().map_err(Error::io("make the names of snapshots durable"))?;
+        }
         for first in &firsts[..outdated] {
             // One after the other: after a crash a later one must not be gone while an earlier one is there.
             let remove = || {

@@ -1,5 +1,19 @@
 //! The journal as a whole: what comes back after clean and unclean ends.
+//!
+//! | fault | held by |
+//! |---|---|
+//! | a crash at any instant, of the machine or the process, also while it recovers | `crashes` |
+//! | torn tail, at every byte; lost pages; zeros; bit flips; missing segments | `faults` |
+//! | short write, ENOSPC, EIO on write and on fdatasync, EIO on read, read-only disk | `failing_disk` |
+//! | a snapshot half written | `failing_disk`, `snapshots` |
+//! | a clock that steps back | `failing_disk`, and the pipeline's tests |
+//! | two engines on one directory | here |
+//!
+//! The same of the whole engine, on a real disk: `tests/it/faults.rs` and `tests/it/shutdown.rs`.
 
+pub(crate) mod crash_image;
+mod crashes;
+mod failing_disk;
 mod faults;
 mod inspecting;
 mod salvaging;

@@ -1,17 +1,17 @@
 //! The pipeline on a real journal and a real store, against a model that remembers everything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, atomic::AtomicU64};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::fix::{Element, Reason, Report, Verdict};
-use crate::journal::{self, Resume, Storage, StorageFile, Unopened};
+use crate::journal::tests::crash_image::{Disk, EIO, Fault, Operation};
+use crate::journal::{self, Resume, Unopened};
 use crate::sink::{self, Embedded, SinkHandle};
 use crate::store::Store;
 use crate::units::TimestampMs;
@@ -196,6 +196,29 @@ fn fixes_without_a_time_are_never_past() {
 }
 
 #[test]
+fn a_clock_that_steps_back_loses_and_doubles_nothing() {
+    const HOUR_MS: i64 = 3_600_000;
+    let dir = tempfile::tempdir().unwrap();
+    let timeless = || Ok(Report::at(None, 52.0, 21.0));
+    let earlier = Received::Live(TimestampMs(NOW.0 - HOUR_MS));
+    let running = Running::start(dir.path(), 1, 4, true);
+    assert_eq!(running.judge("d", Received::Live(NOW), &[at(1), at(2), timeless()]), [Verdict::Accepted; 3]);
+    // Between two batches. What was received is told again as a duplicate as long as it is no longer the future.
+    let verdicts = running.judge("d", earlier, &[at(2), at(3), timeless()]);
+    assert_eq!(verdicts, [Verdict::Rejected(Reason::Future), Verdict::Rejected(Reason::Future), Verdict::Late]);
+    running.stop();
+    // Between two runs.
+    let running = Running::start(dir.path(), 2, 4, true);
+    assert_eq!(running.judge("d", earlier, &[timeless()]), [Verdict::Late]);
+    assert_eq!(running.judge("d", Received::Live(NOW), &[at(2), at(3)]), [Verdict::Duplicate, Verdict::Late]);
+    let begin = NOW.0 - HOUR_MS;
+    assert_eq!(running.track("d"), [begin, begin + 1, NOW.0 - 99_999, NOW.0 - 99_998, NOW.0 - 99_997, NOW.0]);
+    let latest = running.geo.fleet("acme").and_then(|fleet| fleet.latest("d"));
+    assert_eq!(latest.map(|fix| fix.time), Some(NOW), "now does not go back");
+    running.stop();
+}
+
+#[test]
 fn a_batch_longer_than_a_turn_comes_back_whole() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(dir.path(), 2, 64, true);
@@ -231,70 +254,9 @@ fn a_full_registry_knows_its_own_and_no_more() {
     running.stop();
 }
 
-/// A storage that forgets what it is given, until it fails to.
-#[derive(Debug, Default)]
-struct Failing(Arc<AtomicBool>);
-
-impl Storage for Failing {
-    fn list(&self) -> io::Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    fn create(&self, _name: &str) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(Self(Arc::clone(&self.0))))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.create(name)
-    }
-
-    fn open_for_write(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.create(name)
-    }
-
-    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn remove(&self, _name: &str) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync_names(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl StorageFile for Failing {
-    fn len_bytes(&self) -> io::Result<u64> {
-        Ok(0)
-    }
-
-    fn written_at(&self) -> io::Result<SystemTime> {
-        Ok(SystemTime::UNIX_EPOCH)
-    }
-
-    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
-        Ok(0)
-    }
-
-    fn write_all_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn set_len_bytes(&self, _len: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        if self.0.load(Ordering::SeqCst) { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
-    }
-}
-
 #[test]
 fn a_journal_that_fails_gives_everything_back_unjudged_and_lets_the_engine_end() {
-    let is_failing = Arc::new(AtomicBool::new(false));
-    let storage = Arc::new(Failing(Arc::clone(&is_failing)));
+    let disk = Disk::default();
     let mut recovering = Recovering::new(Parts {
         config: Config { shards: 1 },
         dedupe: DedupeConfig::default(),
@@ -305,12 +267,13 @@ fn a_journal_that_fails_gives_everything_back_unjudged_and_lets_the_engine_end()
         history: None,
     });
     let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
-    let (journal, _) = Unopened::on(storage).open(&journal::Config::default(), &Resume::default(), &mut apply).unwrap();
+    let (journal, _) =
+        Unopened::on(Arc::new(disk.clone())).open(&journal::Config::default(), &Resume::default(), &mut apply).unwrap();
     let pipeline = recovering.start(&journal, None).unwrap();
     let running = Running { pipeline, journal: Arc::new(journal), sink: None, geo: Arc::default() };
 
     assert_eq!(running.judge("d", Received::Live(NOW), &[at(1)]), [Verdict::Accepted]);
-    is_failing.store(true, Ordering::SeqCst);
+    disk.fail(Operation::Sync, 0, Fault::Errno(EIO));
     // The first is under way when the sync fails, the second comes to a journal that is gone.
     assert_eq!(running.judge("d", Received::Live(NOW), &[at(2)]), []);
     assert_eq!(running.judge("d", Received::Live(NOW), &[at(3)]), []);

@@ -12,6 +12,7 @@ mod config;
 mod crash;
 mod determinism;
 mod door;
+mod faults;
 mod http;
 mod journal;
 mod layout;

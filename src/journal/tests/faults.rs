@@ -1,11 +1,7 @@
-//! Torn ends are cut, damage is refused, a failed disk is never acknowledged.
+//! What may be wrong with the files: torn ends are cut and told, damage is refused and named.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
-
+use super::crash_image::Disk;
 use super::*;
-use crate::journal::storage::Directory;
 
 /// A journal that crashed with five frames of one fix in it, each its own batch.
 fn crashed() -> (TempDir, PathBuf, Vec<usize>) {
@@ -27,7 +23,7 @@ fn damage_of(dir: &Path) -> (String, u64, Damage) {
 }
 
 #[test]
-fn an_end_torn_at_any_byte_is_cut() {
+fn an_end_torn_at_every_byte_of_the_last_record_is_cut() {
     let (dir, path, offsets) = crashed();
     let whole = fs::read(&path).unwrap();
     for torn in offsets[4]..offsets[5] {
@@ -49,7 +45,7 @@ fn an_end_torn_at_any_byte_is_cut() {
 }
 
 #[test]
-fn an_end_with_any_bit_flipped_is_cut() {
+fn a_bit_flip_in_the_last_batch_is_cut() {
     let (dir, path, offsets) = crashed();
     let whole = fs::read(&path).unwrap();
     for at in offsets[4]..offsets[5] {
@@ -84,13 +80,29 @@ fn a_bit_flip_before_the_last_batch_is_damage() {
 }
 
 #[test]
-fn a_page_lost_before_the_last_batch_is_damage() {
+fn a_lost_page_that_was_synced_is_damage() {
     let (dir, path, offsets) = crashed();
     let mut bytes = fs::read(&path).unwrap();
     bytes[offsets[2]..offsets[3]].fill(0);
     fs::write(&path, &bytes).unwrap();
     let (_, offset, reason) = damage_of(dir.path());
     assert_eq!((offset, reason), (offsets[2] as u64, Damage::Missing));
+}
+
+#[test]
+fn a_tail_of_zeros_is_cut() {
+    let (dir, path, offsets) = crashed();
+    let whole = fs::read(&path).unwrap();
+    for (kept, left) in [(offsets[4], 4), (offsets[4] + 9, 4), (offsets[5], 5)] {
+        let mut bytes = whole[..kept].to_vec();
+        bytes.resize(kept + (1 << 20), 0);
+        fs::write(&path, &bytes).unwrap();
+        let (journal, recovered, found) = open_all(dir.path(), &Config::default()).unwrap();
+        assert_eq!((recovered.last, found.len()), (left, left as usize));
+        assert_eq!(recovered.cut_bytes > 0, kept == offsets[4] + 9, "only what was a frame's is told");
+        drop(journal);
+        assert!(fs::metadata(&path).unwrap().len() < whole.len() as u64, "the zeros are gone");
+    }
 }
 
 #[test]
@@ -108,7 +120,7 @@ fn a_clean_close_proves_the_last_batch() {
 }
 
 #[test]
-fn frames_of_one_unsynced_batch_may_be_lost_in_any_order() {
+fn lost_unsynced_pages_are_cut() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, ..) = open_all(dir.path(), &Config::default()).unwrap();
     write_each(&journal, 1..=2);
@@ -145,13 +157,6 @@ fn what_is_not_the_last_segment_is_whole_or_damaged() {
 
     let copy = crash(dir.path());
     let paths = segments(copy.path());
-    fs::remove_file(&paths[1]).unwrap();
-    let (segment, offset, reason) = damage_of(copy.path());
-    assert!(paths[0].ends_with(segment));
-    assert_eq!((offset, reason), (offsets[offsets.len() - 1] as u64, Damage::Missing));
-
-    let copy = crash(dir.path());
-    let paths = segments(copy.path());
     fs::copy(&paths[0], &paths[1]).unwrap();
     assert_eq!(damage_of(copy.path()).2, Damage::Misplaced);
 
@@ -159,6 +164,78 @@ fn what_is_not_the_last_segment_is_whole_or_damaged() {
     let copy = crash(dir.path());
     fs::write(copy.path().join("next"), b"RHU").unwrap();
     assert!((1..=60).eq(open_all(copy.path(), &small).unwrap().2));
+}
+
+#[test]
+fn a_missing_segment_is_damage() {
+    let small = Config { segment_bytes: 1_000 };
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, ..) = open_all(dir.path(), &small).unwrap();
+    write_each(&journal, 1..=60);
+    let count = segments(dir.path()).len();
+    assert!(count > 3);
+    for missing in 0..count {
+        let copy = crash(dir.path());
+        let paths = segments(copy.path());
+        let end = *frame_offsets(&paths[missing.saturating_sub(1)]).last().unwrap() as u64;
+        fs::remove_file(&paths[missing]).unwrap();
+        if missing == count - 1 {
+            // That there was more only those know who followed.
+            let last = JournalPosition { journal: journal.id(), sequence: 60 };
+            let resume = Resume { snapshot: None, followed: vec![last] };
+            let opened = Unopened::take(copy.path()).unwrap().open(&small, &resume, &mut |_| Ok(()));
+            assert!(matches!(opened, Err(Error::Outside { position, .. }) if position == last));
+            continue;
+        }
+        let (segment, offset, reason) = damage_of(copy.path());
+        let expected =
+            if missing == 0 { (&paths[0], 0, Damage::Gone) } else { (&paths[missing - 1], end, Damage::Missing) };
+        assert!(expected.0.ends_with(segment));
+        assert_eq!((offset, reason), (expected.1, expected.2));
+    }
+}
+
+#[test]
+fn a_bit_flip_anywhere_is_cut_or_named_and_changes_nothing_before_it() {
+    let small = Config { segment_bytes: 400 };
+    let disk = Disk::default();
+    let on = |disk: &Disk| Unopened::on(Arc::new(disk.clone()));
+    let (journal, _) = on(&disk).open(&small, &Resume::default(), &mut |_| Ok(())).unwrap();
+    write_each(&journal, 1..=12);
+    let disk = disk.after_crash_with_what_was_synced();
+    let names: Vec<String> = disk.names().into_iter().filter(|name| name.ends_with(".journal")).collect();
+    assert!(names.len() > 2);
+    for name in &names {
+        let whole = disk.read(name);
+        let end = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        for at in 0..end + 16 {
+            let mut flipped = whole.clone();
+            flipped.resize(whole.len().max(end + 16), 0);
+            flipped[at] ^= 1 << (at % 8);
+            let damaged = disk.after_kill();
+            damaged.overwrite(name, &flipped);
+            let mut found = Vec::new();
+            let opened = on(&damaged).open(&small, &Resume::default(), &mut |frame| {
+                found.extend(times(frame));
+                Ok(())
+            });
+            assert!((1..).zip(&found).all(|(expected, time)| expected == *time));
+            match opened {
+                // Behind the frames there is nothing to lose, and of the last batch nothing proves that it was whole.
+                Ok((_, recovered)) => {
+                    assert!(found.len() == 12 || (name == names.last().unwrap() && found.len() == 11));
+                    assert!(at < end || recovered.cut_bytes > 0 || found.len() == 12);
+                }
+                Err(Error::Damaged { segment, offset, .. }) => {
+                    assert_eq!(segment, *name);
+                    assert!(offset <= at as u64);
+                    assert_eq!(damaged.read(name), flipped, "damage is left as it was found");
+                }
+                Err(Error::Version { segment, .. }) => assert!(segment == *name && (8..12).contains(&at)),
+                Err(error) => panic!("{name} at {at}: {error}"),
+            }
+        }
+    }
 }
 
 #[test]
@@ -171,110 +248,4 @@ fn records_that_do_not_read_are_damage() {
     });
     let Err(Error::Damaged { offset, reason: Damage::Records, .. }) = result else { panic!("{result:?}") };
     assert_eq!(offset, offsets[2] as u64);
-}
-
-/// A directory whose syncs, or writes, fail from some time on.
-#[derive(Debug)]
-struct Failing {
-    directory: Directory,
-    switch: Arc<Switch>,
-}
-
-#[derive(Debug, Default)]
-struct Switch {
-    sync_fails: AtomicBool,
-    write_fails: AtomicBool,
-}
-
-#[derive(Debug)]
-struct FailingFile(Box<dyn StorageFile>, Arc<Switch>);
-
-impl Failing {
-    fn wrap(&self, file: io::Result<Box<dyn StorageFile>>) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(FailingFile(file?, Arc::clone(&self.switch))))
-    }
-}
-
-impl Storage for Failing {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.directory.list()
-    }
-    fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.wrap(self.directory.create(name))
-    }
-    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.wrap(self.directory.open(name))
-    }
-    fn open_for_write(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.wrap(self.directory.open_for_write(name))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.directory.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.directory.remove(name)
-    }
-    fn sync_names(&self) -> io::Result<()> {
-        self.directory.sync_names()
-    }
-}
-
-impl StorageFile for FailingFile {
-    fn len_bytes(&self) -> io::Result<u64> {
-        self.0.len_bytes()
-    }
-    fn written_at(&self) -> io::Result<SystemTime> {
-        self.0.written_at()
-    }
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        // One byte short, to see that nobody takes a short read for the end.
-        let len = if buffer.len() > 1 { buffer.len() - 1 } else { buffer.len() };
-        self.0.read_at(&mut buffer[..len], offset)
-    }
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if self.1.write_fails.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.0.write_all_at(bytes, offset)
-    }
-    fn set_len_bytes(&self, len: u64) -> io::Result<()> {
-        self.0.set_len_bytes(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        if self.1.sync_fails.swap(false, Ordering::SeqCst) {
-            return Err(io::Error::from_raw_os_error(5));
-        }
-        self.0.sync()
-    }
-}
-
-#[test]
-fn after_a_failed_sync_or_write_nothing_is_acknowledged() {
-    for sync in [true, false] {
-        let dir = tempfile::tempdir().unwrap();
-        let (directory, lock) = Directory::take(dir.path()).unwrap();
-        let switch = Arc::new(Switch::default());
-        let storage = Arc::new(Failing { directory, switch: Arc::clone(&switch) });
-        let (journal, _) = Unopened::on(storage).open(&Config::default(), &Resume::default(), &mut |_| Ok(())).unwrap();
-        let failed = failure(&journal);
-        let (appender, durable) = appender(&journal);
-        appender.append(turn(1)).unwrap();
-        assert_eq!(durable.recv_timeout(10 * SECOND).unwrap(), [1]);
-        // The sync fails once and would succeed if it were tried again.
-        if sync { &switch.sync_fails } else { &switch.write_fails }.store(true, Ordering::SeqCst);
-        appender.append(turn(2)).unwrap();
-        let error = failed.recv_timeout(10 * SECOND).unwrap();
-        assert!(error.contains("00000000000000000001.journal"), "{error}");
-        assert_eq!(journal.failed(), Some(error));
-        while appender.append(turn(3)).is_ok() {}
-        assert!(durable.try_recv().is_err());
-        assert_eq!(journal.watermark().get(), 1);
-        let again = failure(&journal);
-        assert!(again.try_recv().is_ok(), "who asks too late is told at once");
-        assert!(matches!(journal.close(), Err(Error::Failed(_))));
-        drop(lock);
-        let (_journal, recovered, found) = open_all(dir.path(), &Config::default()).unwrap();
-        assert_eq!(found[0], 1);
-        assert_eq!(recovered.cut_bytes, 0);
-    }
 }

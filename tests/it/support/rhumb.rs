@@ -15,10 +15,14 @@ use super::http::{self, Response};
 use super::process::{Process, output_within};
 use super::{PATIENCE, wait_for};
 
+/// Variables beside those of the tests.
+type Environment = Vec<(String, PathBuf)>;
+
 /// An engine in a temporary folder.
 #[derive(Debug)]
 pub(crate) struct Rhumb {
     sets: Vec<String>,
+    environment: Environment,
     process: Process,
     addresses: Addresses,
     // Last, so that the folder goes after the process.
@@ -48,20 +52,26 @@ pub(crate) fn command(dir: &Path) -> Command {
 impl Rhumb {
     /// Starts an engine with these `section.key=value` and waits until it is ready.
     pub(crate) fn start(sets: &[&str]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), sets)
+        Self::start_with(sets, &[])
+    }
+
+    /// As [`Rhumb::start`], with these variables in its environment.
+    pub(crate) fn start_with(sets: &[&str], environment: &[(&str, &Path)]) -> Self {
+        let environment = environment.iter().map(|(name, path)| (name.to_string(), path.to_path_buf())).collect();
+        Self::start_in(tempfile::tempdir().unwrap(), sets, environment)
     }
 
     /// Starts an engine on a copy of a data directory, without what of it is left out.
     pub(crate) fn start_on_copy(data_dir: &Path, left_out: &[&str], sets: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         copy_dir(data_dir, &self::data_dir(dir.path()), left_out);
-        Self::start_in(dir, sets)
+        Self::start_in(dir, sets, Environment::new())
     }
 
-    fn start_in(dir: tempfile::TempDir, sets: &[&str]) -> Self {
+    fn start_in(dir: tempfile::TempDir, sets: &[&str], environment: Environment) -> Self {
         let sets: Vec<String> = sets.iter().map(|text| text.to_string()).collect();
-        let (process, addresses) = launch(dir.path(), &sets);
-        let mut rhumb = Self { sets, process, addresses, dir };
+        let (process, addresses) = launch(dir.path(), &sets, &environment);
+        let mut rhumb = Self { sets, environment, process, addresses, dir };
         rhumb.wait_until_ready();
         rhumb
     }
@@ -74,12 +84,12 @@ impl Rhumb {
 
     /// As [`Rhumb::restart`], but only until it listens.
     pub(crate) fn restart_unready(&mut self) {
-        (self.process, self.addresses) = launch(self.dir.path(), &self.sets);
+        (self.process, self.addresses) = launch(self.dir.path(), &self.sets, &self.environment);
     }
 
     /// Starts it again on the same ports, which its settings name, and does not wait. It has to be stopped or killed before.
     pub(crate) fn respawn(&mut self) {
-        self.process = spawn(self.dir.path(), &self.sets);
+        self.process = spawn(self.dir.path(), &self.sets, &self.environment);
     }
 
     /// Gives a key another value from the next start on.
@@ -308,10 +318,11 @@ pub(crate) fn rfc3339_ms(text: &str) -> i64 {
 }
 
 /// Starts the binary, on ports of its own choosing unless the settings name them.
-fn spawn(dir: &Path, sets: &[String]) -> Process {
+fn spawn(dir: &Path, sets: &[String], environment: &[(String, PathBuf)]) -> Process {
     // What a killed engine left behind would send us to its ports.
     drop(fs::remove_file(addresses_file(dir)));
     let mut command = command(dir);
+    command.envs(environment.iter().map(|(name, path)| (name, path)));
     for listener in ["mqtt", "http", "admin"] {
         command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
     }
@@ -326,8 +337,8 @@ fn addresses_file(dir: &Path) -> PathBuf {
 }
 
 /// Starts the binary and waits until it tells where it listens.
-fn launch(dir: &Path, sets: &[String]) -> (Process, Addresses) {
-    let mut process = spawn(dir, sets);
+fn launch(dir: &Path, sets: &[String], environment: &[(String, PathBuf)]) -> (Process, Addresses) {
+    let mut process = spawn(dir, sets, environment);
     let addresses = wait_for("addresses.json", || {
         process.assert_running("rhumb");
         let told: Value = serde_json::from_slice(&fs::read(addresses_file(dir)).ok()?).unwrap();
