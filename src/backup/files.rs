@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 
 use super::{Error, JOURNAL_DIR, Manifest, STORE_DIR};
-use crate::journal::{self, Extent, Files, Unopened};
+use crate::journal::inspect::{Files, verify};
+use crate::journal::{Extent, Unopened};
 use crate::store::{self, Store};
 
 /// Copies the data directory `from`, which no engine uses, into `to`. Blocks for the disk.
@@ -42,7 +43,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Manifest, Error> {
             found.journal, last.sequence, manifest.journal, manifest.first_sequence, manifest.last_sequence
         )));
     }
-    let verified = journal::verify(&Files::of(&from.join(JOURNAL_DIR))?, &mut |_| {})?;
+    let verified = verify(&Files::of(&from.join(JOURNAL_DIR))?, &mut |_| {})?;
     if verified.damages > 0 {
         let damages = verified.damages;
         return Err(changed(format!("its journal is damaged in {damages} places, which `rhumb journal verify` names")));
