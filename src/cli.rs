@@ -1,5 +1,6 @@
 //! The command line: what is asked, with which configuration, and the exit code that says how it went.
 
+mod backup;
 mod journal;
 
 use std::io::{self, Write};
@@ -48,6 +49,10 @@ enum Command {
     Replay(ReplayArgs),
     /// Look into the journal, also while an engine writes it
     Journal(journal::Args),
+    /// Copy the data directory, also while an engine runs on it
+    Backup(backup::BackupArgs),
+    /// Make the data directory of a backup
+    Restore(backup::RestoreArgs),
     /// Check the configuration, as a start would
     CheckConfig {
         /// Print the configuration that is in effect
@@ -129,6 +134,21 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             journal::Error::Output(_) => Exit::Software,
         };
     }
+    if let Some(error) = error.downcast_ref::<rhumb::backup::Error>() {
+        return match error {
+            rhumb::backup::Error::Occupied(_) => Exit::CannotCreate,
+            rhumb::backup::Error::Unfinished { .. }
+            | rhumb::backup::Error::Changed { .. }
+            | rhumb::backup::Error::Nothing(_) => Exit::Data,
+            _ => Exit::JournalIo,
+        };
+    }
+    if error.is::<backup::Unreachable>() {
+        return Exit::Unavailable;
+    }
+    if error.is::<backup::GivenUp>() {
+        return Exit::JournalIo;
+    }
     match error.downcast_ref::<engine::Failure>() {
         Some(engine::Failure::Journal(_) | engine::Failure::Mismatch(_)) => Exit::JournalIo,
         Some(engine::Failure::Listen(_)) => Exit::Unavailable,
@@ -176,6 +196,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             engine::replay(&config, &plan, args.mqtt.as_ref(), args.json)
         }
         Command::Journal(args) => Ok(journal::run(&config, args)?),
+        Command::Backup(args) => backup::back_up(&config, &args),
+        Command::Restore(args) => backup::restore(&config, &args),
         Command::CheckConfig { print } => {
             let text = if print { config.to_toml() } else { "ok\n".to_owned() };
             io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")

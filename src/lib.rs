@@ -44,6 +44,7 @@
 //! [mio]: https://docs.rs/mio
 
 pub mod auth;
+pub mod backup;
 pub mod config;
 pub mod engine;
 pub mod geo;

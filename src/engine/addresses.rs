@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use crate::config::Config;
@@ -17,7 +17,7 @@ const ADDRESSES_FILE: &str = "addresses.json";
 const LISTEN_BACKLOG: i32 = 4_096;
 
 /// Where the engine listens.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Addresses {
     /// MQTT.
     pub mqtt: SocketAddr,
@@ -25,6 +25,13 @@ pub struct Addresses {
     pub http: SocketAddr,
     /// The operator's port.
     pub admin: SocketAddr,
+}
+
+impl Addresses {
+    /// Where the engine listens that runs on this configuration's data directory, by its own account.
+    pub fn of_running(config: &Config) -> Option<Self> {
+        serde_json::from_slice(&fs::read(config.data_dir.join(ADDRESSES_FILE)).ok()?).ok()
+    }
 }
 
 /// Every listener, bound.

@@ -11,6 +11,7 @@ use anyhow::Context;
 
 use super::Failure;
 use super::progress::{Progress, bytes_in};
+use crate::backup::Backups;
 use crate::config::Config;
 use crate::geo::GeoIndex;
 use crate::journal::{self, Frame, Journal, JournalId, JournalPosition, Resume, Unopened};
@@ -34,6 +35,7 @@ pub(super) struct Core {
     pub(super) pipeline: Pipeline,
     pub(super) geo: Arc<GeoIndex>,
     pub(super) feed: Feed,
+    pub(super) backups: Backups,
     sink: Option<SinkHandle>,
     /// Held for as long as the data directory is in use.
     _lock: File,
@@ -101,6 +103,7 @@ impl Core {
             "journal recovered"
         );
         let journal = Arc::new(journal);
+        let backups = Backups::new(&journal, store.clone(), config.store.clone(), Arc::default());
         let sink = match store {
             Some(store) => Some(
                 sink::start(Embedded::new(store), config.sink, Arc::clone(&journal))
@@ -116,7 +119,7 @@ impl Core {
         let stored_sequence = sink.as_ref().map(SinkHandle::written);
         let pipeline =
             recovering.start(&journal, stored_sequence.as_ref()).context("cannot start the shards' threads")?;
-        Ok(Self { journal, pipeline, geo, feed, sink, _lock: lock })
+        Ok(Self { journal, pipeline, geo, feed, backups, sink, _lock: lock })
     }
 
     /// The embedded sink's state, if the store is on.
@@ -129,7 +132,8 @@ impl Core {
     /// # Errors
     /// The journal could not be closed.
     pub(super) fn stop(self) -> anyhow::Result<()> {
-        let Self { journal, pipeline, sink, _lock, .. } = self;
+        let Self { journal, pipeline, backups, sink, _lock, .. } = self;
+        backups.stop();
         pipeline.stop();
         if let Some(sink) = sink {
             sink.stop(SINK_DRAIN);

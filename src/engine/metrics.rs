@@ -11,7 +11,7 @@ use crate::mqtt::router::Router;
 use crate::pipeline::Ingress;
 use crate::sink::{SinkState, SinkStatus};
 use crate::telemetry::process;
-use crate::telemetry::prometheus::{Exposition, Kind};
+use crate::telemetry::prometheus::{Collect, Exposition, Kind};
 use crate::telemetry::readiness::Readiness;
 
 /// The operator's view of an engine that recovers.
@@ -21,7 +21,8 @@ pub(super) fn unready(progress: &Arc<Progress>) -> Operator {
     // Also for the moment between its end and the other routes.
     readiness.add("recovery", move || Err(recovery.to_string()));
     let recovery = Arc::clone(progress);
-    Operator { readiness, collect: vec![Box::new(move |page| recovery.collect(page)), Box::new(process::collect)] }
+    let collect: Vec<Collect> = vec![Box::new(move |page| recovery.collect(page)), Box::new(process::collect)];
+    Operator { readiness, collect, backups: None }
 }
 
 /// The operator's view of a running engine.
@@ -61,6 +62,7 @@ pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router, recovery:
             Box::new(move |page| recovery.collect(page)),
             Box::new(process::collect),
         ],
+        backups: Some(core.backups.clone()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The composition root: builds every part, runs them, drains them. The one place that knows them all.
 
 mod addresses;
+mod backing_up;
 mod core;
 mod http_ports;
 mod metrics;
@@ -19,6 +20,7 @@ use tokio::time;
 
 pub use self::addresses::Addresses;
 use self::addresses::{AddressesFile, Listeners};
+pub use self::backing_up::{back_up, restore};
 use self::core::Core;
 use self::http_ports::HttpPorts;
 use self::progress::Progress;

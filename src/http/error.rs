@@ -37,6 +37,9 @@ pub enum Error {
     /// The path exists, not with this method. The `Allow` header is the router's.
     #[error("this path does not take this method; Allow lists those it does")]
     Method,
+    /// What is asked for cannot be done beside what is being done.
+    #[error("{0}")]
+    Conflict(String),
     /// The body did not arrive in time.
     #[error("the body did not arrive within {seconds} s")]
     BodyTimeout {
@@ -87,6 +90,7 @@ impl Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::UnknownDriver(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyFixes { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -158,6 +162,7 @@ mod tests {
             (Error::UnknownPath, 404),
             (Error::Method, 405),
             (Error::BodyTimeout { seconds: 1 }, 408),
+            (Error::Conflict("x".into()), 409),
             (Error::BodyTooLarge { bytes_max: 1 }, 413),
             (Error::BodyEncoded, 415),
             (Error::TooManyFixes { fixes_max: 1 }, 413),

@@ -4,6 +4,7 @@
 //! engine hands in, and [`router`] shares it out.
 
 mod answer;
+mod backup;
 mod config;
 mod error;
 mod extract;

@@ -1,4 +1,5 @@
-//! The operator's port: `/health` says that the process answers, `/readyz` whether it can work, `/metrics` how it goes.
+//! The operator's port: `/health` says that the process answers, `/readyz` whether it can work, `/metrics` how it goes;
+//! `/admin/...` steers it.
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use axum::routing::get;
 use serde::Serialize;
 
 use super::answer::json;
+use super::backup;
+use crate::backup::Backups;
 use crate::fix::Reason;
 use crate::ids::TenantId;
 use crate::pipeline::account::Page;
@@ -24,6 +27,8 @@ pub struct Operator {
     pub readiness: Readiness,
     /// Who writes to `/metrics`, in this order.
     pub collect: Vec<Collect>,
+    /// Who makes backups, if anybody does.
+    pub backups: Option<Backups>,
 }
 
 impl std::fmt::Debug for Operator {
@@ -32,12 +37,14 @@ impl std::fmt::Debug for Operator {
     }
 }
 
-pub(super) fn routes(operator: Operator) -> Router {
+pub(super) fn routes(mut operator: Operator) -> Router {
+    let admin = operator.backups.take().map_or_else(Router::new, backup::routes);
     Router::new()
         .route("/health", get(health))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Arc::new(operator))
+        .merge(admin)
 }
 
 #[derive(Serialize)]

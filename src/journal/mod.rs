@@ -20,6 +20,7 @@
 //! own sequence and never falls; a batch of frames that were synced together shares one `durable` and one segment; after
 //! a failed write or sync the watermark stands still for good.
 
+mod copy;
 mod error;
 mod frame;
 pub mod inspect;
@@ -37,6 +38,7 @@ mod unopened;
 mod watermark;
 mod writer;
 
+pub use copy::Extent;
 pub use error::{Damage, Error, Malformed, Stopped};
 pub use frame::{APPENDER_OF_GAP, APPENDER_OF_SEAL, FRAME_BYTES_MAX, Frame};
 pub use reader::Reader;

@@ -19,7 +19,7 @@ use crate::units::TimestampMs;
 /// The form of the whole store: which keyspaces there are and what is in them.
 const FORM: u8 = 1;
 const FORM_KEY: &str = "form";
-const POSITION_KEY: &str = "position";
+pub(super) const POSITION_KEY: &str = "position";
 
 /// Memory for fresh blocks before they are flushed. The database keeps the value it was made with, so this is no
 /// configuration; at worst five of them exist at a time.
@@ -88,6 +88,10 @@ impl Store {
         }
         let tables = Tables { database, blocks, meta };
         Ok(Self(Arc::new(Inner { tables, writer: Mutex::default() })))
+    }
+
+    pub(super) fn tables(&self) -> &Tables {
+        &self.0.tables
     }
 
     /// The journal position up to which the store has every fix; `None` before the first [`Store::apply`].

@@ -7,6 +7,7 @@
 
 mod apply;
 mod block;
+mod copy;
 mod embedded;
 mod key;
 #[cfg(test)]
@@ -102,6 +103,12 @@ pub enum Error {
     #[error("the store in {} is in use by another process", dir.display())]
     Locked {
         /// Where the store is.
+        dir: PathBuf,
+    },
+    /// A copy was to go where there is a store.
+    #[error("there is a store in {} already", dir.display())]
+    Occupied {
+        /// Where.
         dir: PathBuf,
     },
     /// Written by a version whose form this one does not know: run that version, or move the directory away and let

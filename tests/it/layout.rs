@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     // Building blocks.
     &["auth"],
     &["wire"],
+    &["backup"],
     &["sink"],
     &["store"],
     &["journal"],

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod backup;
 mod clients;
 mod config;
 mod crash;

@@ -76,6 +76,16 @@ impl Rhumb {
         rhumb
     }
 
+    /// Restores a backup into a new temporary folder and starts an engine there.
+    pub(crate) fn restored(backup: &Path, sets: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = format!("data_dir={}", data_dir(dir.path()).display());
+        let backup = backup.to_str().unwrap();
+        let output = output_within(command(dir.path()).args(["--set", &data_dir, "restore", backup]), PATIENCE);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self::start_in(dir, sets)
+    }
+
     /// Starts it again on the same data directory. It has to be stopped or killed before.
     pub(crate) fn restart(&mut self) {
         self.restart_unready();

@@ -1,0 +1,97 @@
+//! A backup of a data directory that no engine uses, and the way back.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use super::{Error, JOURNAL_DIR, Manifest, STORE_DIR};
+use crate::journal::inspect::{Files, verify};
+use crate::journal::{Extent, Unopened};
+use crate::store::{self, Store};
+
+/// Copies the data directory `from`, which no engine uses, into `to`. Blocks for the disk.
+pub fn back_up(from: &Path, to: &Path, store: &store::Config) -> Result<Manifest, Error> {
+    let journal = journal_of(from)?;
+    let Some(Extent { first, last }) = journal.extent()? else { return Err(Error::Nothing(from.to_owned())) };
+    prepare(to)?;
+    let store_sequence = if has_store(from) {
+        let store_dir = to.join(STORE_DIR);
+        Store::open(&from.join(STORE_DIR), store)?.copy_to(&store_dir, store, &mut |_| Ok(()))?
+    } else {
+        None
+    };
+    journal.copy_to(&to.join(JOURNAL_DIR), &mut |_| Ok(()))?;
+    let manifest = Manifest::new(first, last, store_sequence.map(|position| position.sequence));
+    manifest.write(to)?;
+    Ok(manifest)
+}
+
+/// Makes a data directory in `to`, which must be empty or not there, of the backup in `from`. Blocks for the disk.
+pub fn restore(from: &Path, to: &Path) -> Result<Manifest, Error> {
+    let manifest = Manifest::read(from)?;
+    let changed = |what: String| Error::Changed { directory: from.to_owned(), what };
+    let journal = journal_of(from)?;
+    let Some(Extent { first, last }) = journal.extent()? else {
+        return Err(changed("its journal is missing".to_owned()));
+    };
+    let found = Manifest::new(first, last, manifest.store_sequence);
+    if (&found.journal, found.first_sequence, found.last_sequence)
+        != (&manifest.journal, manifest.first_sequence, manifest.last_sequence)
+    {
+        return Err(changed(format!(
+            "its journal {} holds frames {first} to {}, and should be {} with {} to {}",
+            found.journal, last.sequence, manifest.journal, manifest.first_sequence, manifest.last_sequence
+        )));
+    }
+    let verified = verify(&Files::of(&from.join(JOURNAL_DIR))?, &mut |_| {})?;
+    if verified.damages > 0 {
+        let damages = verified.damages;
+        return Err(changed(format!("its journal is damaged in {damages} places, which `rhumb journal verify` names")));
+    }
+    if manifest.store_sequence.is_some() && !has_store(from) {
+        return Err(changed("its store is missing".to_owned()));
+    }
+    prepare(to)?;
+    if has_store(from) {
+        let action = format!("copy the store into {}", to.display());
+        copy_tree(&from.join(STORE_DIR), &to.join(STORE_DIR)).map_err(Error::io(action))?;
+    }
+    journal.copy_to(&to.join(JOURNAL_DIR), &mut |_| Ok(()))?;
+    File::open(to).and_then(|to| to.sync_all()).map_err(Error::io(format!("make {} durable", to.display())))?;
+    Ok(manifest)
+}
+
+/// Makes a directory to write into; [`Error::Occupied`] if something is in it.
+pub(super) fn prepare(directory: &Path) -> Result<(), Error> {
+    let action = || format!("make {}", directory.display());
+    fs::create_dir_all(directory).map_err(Error::io(action()))?;
+    let mut entries = fs::read_dir(directory).map_err(Error::io(action()))?;
+    if entries.next().is_some() { Err(Error::Occupied(directory.to_owned())) } else { Ok(()) }
+}
+
+/// The journal in a data directory or a backup, if there is one.
+fn journal_of(directory: &Path) -> Result<Unopened, Error> {
+    let journal = directory.join(JOURNAL_DIR);
+    // Taking it would make it.
+    if journal.is_dir() { Ok(Unopened::take(&journal)?) } else { Err(Error::Nothing(directory.to_owned())) }
+}
+
+fn has_store(directory: &Path) -> bool {
+    directory.join(STORE_DIR).is_dir()
+}
+
+/// Copies a directory and everything below it, durably.
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+            File::open(&target)?.sync_all()?;
+        }
+    }
+    File::open(to)?.sync_all()
+}

@@ -1,0 +1,79 @@
+//! Backups: a copy of the data directory that a new engine can start on, taken while the old one runs or stands.
+//!
+//! | in a backup | is |
+//! |---|---|
+//! | `store/` | the embedded store as of one instant |
+//! | `journal/` | snapshots and segments, up to what was durable after that instant |
+//! | `backup.json` | the [`Manifest`], written when everything else is durable: without it a backup is unfinished |
+//!
+//! The store is copied first: it is never ahead of the journal beside it, and what it lacks the journal has.
+
+mod files;
+mod live;
+mod manifest;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use files::{back_up, restore};
+pub use live::{Backups, Progress, Refused};
+pub use manifest::Manifest;
+
+use crate::{journal, store};
+
+/// Directory of the journal, in a data directory and in a backup.
+const JOURNAL_DIR: &str = "journal";
+
+/// Directory of the store, likewise.
+const STORE_DIR: &str = "store";
+
+/// Why there is no backup, or nothing was restored.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A backup or a data directory was to be written where something is.
+    #[error("{} is not empty: name a directory that is, or that does not exist yet", .0.display())]
+    Occupied(PathBuf),
+    /// A restore from what is no backup, or not all of one.
+    #[error("{} is not a finished backup: it has no backup.json that reads ({reason})", directory.display())]
+    Unfinished {
+        /// What was named.
+        directory: PathBuf,
+        /// Why its manifest does not do.
+        reason: String,
+    },
+    /// The copy does not hold what its manifest says.
+    #[error("the backup in {} is not what was made: {what}; take another one", directory.display())]
+    Changed {
+        /// What was named.
+        directory: PathBuf,
+        /// What is missing or different.
+        what: String,
+    },
+    /// There is nothing to take a backup of.
+    #[error("there is no journal in {}: start the engine there once", .0.display())]
+    Nothing(PathBuf),
+    /// The journal could not be read, or its copy not written.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// The store could not be read, or its copy not written.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The operating system refused.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was tried.
+        action: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Says what was tried when the operating system refused; for `map_err`.
+    fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
+    }
+}
