@@ -87,7 +87,7 @@ fn times_in(journal_dir: &Path) -> (Vec<i64>, journal::Recovered) {
 fn wait_for_end(backups: &Backups) -> Progress {
     for _ in 0..2_000 {
         match backups.progress() {
-            Progress::Running { .. } => thread::sleep(Duration::from_millis(10)),
+            Progress::Running { .. } => thread::park_timeout(Duration::from_millis(10)),
             ended => return ended,
         }
     }

@@ -83,7 +83,7 @@ impl Rhumb {
         let backup = backup.to_str().unwrap();
         let output = output_within(command(dir.path()).args(["--set", &data_dir, "restore", backup]), PATIENCE);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self::start_in(dir, sets)
+        Self::start_in(dir, sets, Environment::new())
     }
 
     /// Starts it again on the same data directory. It has to be stopped or killed before.
