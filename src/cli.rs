@@ -122,7 +122,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             replay::Error::BadSpeed(_) | replay::Error::BadUrl(_) | replay::Error::NoDriver { .. } => Exit::Usage,
             replay::Error::Unopened { .. } | replay::Error::Unreadable { .. } => Exit::Data,
             replay::Error::Broker { .. } => Exit::Unavailable,
-            replay::Error::Stopped => Exit::JournalIo,
+            replay::Error::Full | replay::Error::Stopped => Exit::JournalIo,
         };
     }
     if let Some(error) = error.downcast_ref::<journal::Error>() {

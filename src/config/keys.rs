@@ -39,6 +39,8 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("rules.past_s", 0..=100 * 366 * DAY_S),
     ("rules.accuracy_m_max", 0..=1_000_000),
     ("journal.segment_bytes", 1_048_576..=4_294_967_296),
+    ("journal.sync_interval_ms", 1..=60_000),
+    ("journal.bytes_max", 16_777_216..=1_152_921_504_606_846_976),
     ("store.cache_bytes", 0..=1_099_511_627_776),
     ("store.journal_bytes_max", 67_108_864..=1_099_511_627_776),
     ("store.worker_threads", 1..=64),
@@ -67,6 +69,11 @@ pub(super) fn wants(key: &str, default: &Value) -> String {
         Value::Boolean(_) => "true or false".to_owned(),
         Value::String(_) if key.ends_with("listen") => "an address and a port, such as \"127.0.0.1:1883\"".to_owned(),
         Value::String(_) if key == "auth.mode" => "\"open\"".to_owned(),
+        Value::String(_) if key == "journal.on_full" => "\"refuse\" or \"abandon_sink\"".to_owned(),
+        Value::String(_) if key == "journal.retention" => {
+            "a duration such as \"0s\", \"90s\", \"30m\", \"1h\" or \"7d\"".to_owned()
+        }
+        Value::String(_) if key == "journal.sync" => "\"always\" or \"interval\"".to_owned(),
         Value::String(_) => "a text in quotes".to_owned(),
         Value::Array(_) => "a list in brackets".to_owned(),
         Value::Float(_) => "a number".to_owned(),

@@ -92,6 +92,19 @@ impl Config {
                 wants: "a directory, such as \"data\"".to_owned(),
             });
         }
+        let journal = &merged.config.journal;
+        if journal.bytes_max < journal.bytes_min() {
+            return Err(Invalid {
+                origin: merged.origin_of("journal.bytes_max"),
+                key: Some("journal.bytes_max".to_owned()),
+                found: journal.bytes_max.to_string(),
+                wants: format!(
+                    "room for four segments, {} while journal.segment_bytes is {}",
+                    journal.bytes_min(),
+                    journal.segment_bytes
+                ),
+            });
+        }
         Ok(merged.config)
     }
 

@@ -130,6 +130,31 @@ fn a_mistake_is_told_with_its_place_and_what_is_wanted() {
         ),
         ("[store]\nenabled = 1", &[], &[], "rhumb.toml line 2: store.enabled: found 1 (integer), wants true or false"),
         ("[auth]\nmode = \"none\"", &[], &[], "rhumb.toml line 2: auth.mode: found \"none\", wants \"open\""),
+        (
+            "[journal]\nsync = \"never\"",
+            &[],
+            &[],
+            "rhumb.toml line 2: journal.sync: found \"never\", wants \"always\" or \"interval\"",
+        ),
+        (
+            "[journal]\nretention = \"1w\"",
+            &[],
+            &[],
+            "rhumb.toml line 2: journal.retention: found \"1w\", wants a duration such as \"0s\", \"90s\", ",
+        ),
+        (
+            "[journal]\non_full = \"drop\"",
+            &[],
+            &[],
+            "rhumb.toml line 2: journal.on_full: found \"drop\", wants \"refuse\" or \"abandon_sink\"",
+        ),
+        (
+            "[journal]\nbytes_max = 1000000000",
+            &[],
+            &[],
+            "rhumb.toml line 2: journal.bytes_max: found 1000000000, wants room for four segments, 1073741824 while \
+             journal.segment_bytes is 268435456",
+        ),
         ("[mqtt]\n\nlisten = \n", &[], &[], "rhumb.toml line 3: found "),
         ("[mqtt]\nworkers = 1\nworkers = 2\n", &[], &[], "rhumb.toml line 3: found duplicate key"),
         (

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::Failure;
+use super::budget::{Follower, Watch};
 use super::progress::{Progress, bytes_in};
 use crate::backup::Backups;
 use crate::config::Config;
@@ -37,6 +38,7 @@ pub(super) struct Core {
     pub(super) feed: Feed,
     pub(super) backups: Backups,
     sink: Option<SinkHandle>,
+    watch: Watch,
     /// Held for as long as the data directory is in use.
     _lock: File,
 }
@@ -119,7 +121,11 @@ impl Core {
         let stored_sequence = sink.as_ref().map(SinkHandle::written);
         let pipeline =
             recovering.start(&journal, stored_sequence.as_ref()).context("cannot start the shards' threads")?;
-        Ok(Self { journal, pipeline, geo, feed, backups, sink, _lock: lock })
+        // Without the store nobody can tell what is new, so it is never given up.
+        let store = sink.iter().map(|sink| Follower { status: Arc::clone(sink.status()), is_expendable: false });
+        let watch = Watch::start(Arc::clone(&journal), store.collect(), config.journal.on_full)
+            .context("cannot start the thread that looks after the disk budget")?;
+        Ok(Self { journal, pipeline, geo, feed, backups, sink, watch, _lock: lock })
     }
 
     /// The embedded sink's state, if the store is on.
@@ -132,9 +138,11 @@ impl Core {
     /// # Errors
     /// The journal could not be closed.
     pub(super) fn stop(self) -> anyhow::Result<()> {
-        let Self { journal, pipeline, backups, sink, _lock, .. } = self;
+        let Self { journal, pipeline, backups, sink, watch, _lock, .. } = self;
+        journal.release_brake();
         backups.stop();
         pipeline.stop();
+        watch.stop();
         if let Some(sink) = sink {
             sink.stop(SINK_DRAIN);
         }

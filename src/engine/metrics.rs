@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::core::Core;
 use super::progress::Progress;
 use crate::http::{Operator, collect_fixes};
+use crate::journal::{Room, State};
 use crate::mqtt::Stats;
 use crate::mqtt::router::Router;
 use crate::pipeline::Ingress;
@@ -13,6 +14,10 @@ use crate::sink::{SinkState, SinkStatus};
 use crate::telemetry::process;
 use crate::telemetry::prometheus::{Collect, Exposition, Kind};
 use crate::telemetry::readiness::Readiness;
+
+/// What is said of a journal that is full.
+const FULL: &str = "its disk budget is used up and nothing more is taken in: see which sink is behind, make room on the disk, \
+                    or raise journal.bytes_max";
 
 /// The operator's view of an engine that recovers.
 pub(super) fn unready(progress: &Arc<Progress>) -> Operator {
@@ -33,8 +38,14 @@ pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router, recovery:
     let mut readiness = Readiness::default();
     // Not held on to: it closes when the engine stops, whoever still asks.
     let journal = Arc::downgrade(&core.journal);
+    let room = core.journal.room();
+    let checked = Arc::clone(&room);
     readiness.add("journal", move || match journal.upgrade() {
-        Some(journal) => journal.failed().map_or(Ok(()), Err),
+        Some(journal) => match journal.failed() {
+            Some(error) => Err(error),
+            None if checked.is_full() => Err(FULL.to_owned()),
+            None => Ok(()),
+        },
         None => Err("stopping".to_owned()),
     });
     let waiting_for_store = core.pipeline.waiting_for_store();
@@ -56,6 +67,7 @@ pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router, recovery:
                 let help = "Frame of the journal up to which everything is durable.";
                 page.family("rhumb_journal_durable_sequence", help, Kind::Gauge).sample(&[], watermark.get());
             }),
+            Box::new(move |page| collect_room(&room, page)),
             Box::new(move |page| sink.iter().for_each(|sink| collect_sink(sink, page))),
             Box::new(move |page| collect_door(&stats, page)),
             Box::new(move |page| collect_router(&router, page)),
@@ -68,6 +80,25 @@ pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router, recovery:
 
 fn collect_books(ingress: &Ingress, page: &mut Exposition) {
     collect_fixes(&ingress.books(), page);
+}
+
+fn collect_room(room: &Room, page: &mut Exposition) {
+    let assessment = room.assessment();
+    let help = "What the journal takes on its disk, snapshots too.";
+    page.family("rhumb_journal_bytes", help, Kind::Gauge).sample(&[], assessment.bytes);
+    let help = "What the journal may take: journal.bytes_max, or what its disk has room for where that is less.";
+    page.family("rhumb_journal_bytes_max", help, Kind::Gauge).sample(&[], assessment.limit_bytes);
+    let help = "How much of that is used, 0 to 1; from 0.9 on what comes in is braked.";
+    page.family("rhumb_journal_fill_ratio", help, Kind::Gauge).sample(&[], assessment.fill());
+    let braked = match assessment.state {
+        State::Open => f64::INFINITY,
+        State::Braked { bytes_per_s } => bytes_per_s as f64,
+        State::Full => 0.0,
+    };
+    let help = "What the brake lets into the journal in a second; +Inf without a brake.";
+    page.family("rhumb_journal_brake_bytes_per_second", help, Kind::Gauge).sample(&[], braked);
+    let help = "1 while the journal is full and nothing more is taken in.";
+    page.family("rhumb_journal_full", help, Kind::Gauge).sample(&[], u64::from(assessment.state == State::Full));
 }
 
 fn collect_sink(sink: &SinkStatus, page: &mut Exposition) {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod backing_up;
+mod budget;
 mod core;
 mod http_ports;
 mod metrics;
@@ -144,6 +145,8 @@ impl Engine {
     async fn stop(self) -> anyhow::Result<()> {
         let Self { core, door, router, ports, addresses_file, .. } = self;
         drop(addresses_file);
+        // Doors and shards wait for what is under way, which is no longer a matter of the disk budget.
+        core.journal.release_brake();
         let door = tokio::task::spawn_blocking(move || door.stop());
         ports.stop().await;
         door.await?;

@@ -32,7 +32,11 @@ fn offline(config: &Config, plan: &Plan) -> anyhow::Result<(Summary, Result<(), 
     let progress = Progress::new();
     let core = progress.told_during(|| Core::start(config, lock, &progress))?;
     let inlet = Inlet::new(core.pipeline.ingress().clone()).context("the shards have no room for a replay")?;
-    let (summary, ended) = replay::run(plan, &mut Offline::new(inlet));
+    let room = core.journal.room();
+    let (summary, mut ended) = replay::run(plan, &mut Offline::new(inlet));
+    if matches!(ended, Err(replay::Error::Stopped)) && room.is_full() {
+        ended = Err(replay::Error::Full);
+    }
     let stopped = core.stop();
     // What ended the replay comes before what it made of the end.
     if ended.is_ok() {

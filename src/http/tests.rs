@@ -80,6 +80,10 @@ impl Api {
     }
 
     fn with(config: &Config) -> Self {
+        Self::on_journal(config, &journal::Config::default())
+    }
+
+    fn on_journal(config: &Config, journal_config: &journal::Config) -> Self {
         let clock = Clock::manual(NOW);
         let geo = Arc::new(GeoIndex::default());
         let recovering = Recovering::new(pipeline::Parts {
@@ -92,7 +96,7 @@ impl Api {
             history: None,
         });
         let directory = tempfile::tempdir().unwrap();
-        let (journal, _) = journal::open(directory.path(), &journal::Config::default(), &mut |_| Ok(())).unwrap();
+        let (journal, _) = journal::open(directory.path(), journal_config, &mut |_| Ok(())).unwrap();
         let pipeline = recovering.start(&journal, None).unwrap();
         let ingress = pipeline.ingress().clone();
         let state = State {
@@ -133,6 +137,14 @@ impl Api {
         let answer = self.post(&format!("/v1/drivers/{driver}/location"), Value::from(fixes).to_string()).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn a_full_journal_is_unavailable_and_says_when_to_come_back() {
+    let api = Api::on_journal(&Config::default(), &journal::Config { bytes_max: 1, ..journal::Config::default() });
+    let answer = api.post("/v1/drivers/d1/location", r#"{"latitude":1,"longitude":2}"#).await;
+    assert_eq!((answer.problem().0, answer.header("retry-after")), (503, "1"));
+    assert_eq!(api.get("/v1/drivers/d1/location").await.status, 404, "what only reads is answered");
 }
 
 #[tokio::test]

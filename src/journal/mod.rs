@@ -16,10 +16,15 @@
 //! [`inspect`] looks into a journal from outside, while it is written too, and [`salvage()`] recovers what is whole of a
 //! damaged one: one frame stands for all that were lost between two that were not.
 //!
-//! What holds: sequences have no gaps but those that a frame stands for; everything up to the watermark is on the disk; a frame's `durable` is below its
-//! own sequence and never falls; a batch of frames that were synced together shares one `durable` and one segment; after
-//! a failed write or sync the watermark stands still for good.
+//! What holds: sequences have no gaps but those that a frame stands for; everything up to the watermark is on the disk; a
+//! frame's `durable` is below its own sequence and never falls; frames that were synced together share one `durable` and
+//! one segment; after a failed write or sync the watermark stands still for good.
+//!
+//! With [`SyncWhen::Interval`] the appenders are called back once their frames are written, which may be some time before
+//! the watermark reaches them.
 
+mod budget;
+mod config;
 mod copy;
 mod error;
 mod frame;
@@ -27,6 +32,8 @@ pub mod inspect;
 mod reader;
 mod record;
 mod recovery;
+mod retention;
+mod room;
 mod salvage;
 mod scan;
 mod segment;
@@ -38,14 +45,18 @@ mod unopened;
 mod watermark;
 mod writer;
 
+pub use budget::{Assessment, State};
+pub use config::{Config, OnFull, SyncWhen};
 pub use copy::Extent;
 pub use error::{Damage, Error, Malformed, Stopped};
 pub use frame::{APPENDER_OF_GAP, APPENDER_OF_SEAL, FRAME_BYTES_MAX, Frame};
 pub use reader::Reader;
 pub use record::{Record, Records, TURN_TENANTS_MAX, Turn, TurnEncoder};
+pub use retention::{InvalidRetention, Retention};
+pub use room::Room;
 pub use salvage::{Salvaged, salvage};
 pub use snapshot::{CHUNK_BYTES_MAX, SnapshotWriter, Unusable};
-pub use storage::{Storage, StorageFile};
+pub use storage::{Space, Storage, StorageFile};
 pub use unopened::{Resume, Unopened};
 pub use watermark::Watermark;
 
@@ -56,8 +67,8 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use crossbeam_channel::Sender;
-use serde::{Deserialize, Deserializer, Serialize, de};
 
+use room::Brake;
 use storage::Lock;
 use writer::{Batch, Failure, Message, Writer};
 
@@ -67,11 +78,8 @@ pub const TURNS_IN_FLIGHT_MAX: usize = 64;
 /// Appenders in a journal's life.
 pub const APPENDERS_MAX: u16 = 64;
 
-/// Shortest segment that may be configured.
-const SEGMENT_BYTES_MIN: u64 = 1 << 20;
-
-/// Longest segment that may be configured: recovery may have to look through one as a whole, in memory.
-const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+/// What is tried when it is measured.
+const LOOK_AT_ROOM: &str = "look at the room on its disk";
 
 /// Names one journal: random, made with its directory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,30 +112,6 @@ impl fmt::Display for JournalPosition {
     }
 }
 
-/// Sizes of the journal's files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Length at which a segment is ended and the next begun, 1 MiB to 4 GiB.
-    #[serde(deserialize_with = "segment_bytes")]
-    pub segment_bytes: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { segment_bytes: 256 << 20 }
-    }
-}
-
-fn segment_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let bytes = u64::deserialize(deserializer)?;
-    if (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) {
-        return Ok(bytes);
-    }
-    let wanted = format!("{SEGMENT_BYTES_MIN} (1 MiB) to {SEGMENT_BYTES_MAX} (4 GiB)");
-    Err(de::Error::invalid_value(de::Unexpected::Unsigned(bytes), &wanted.as_str()))
-}
-
 /// What [`open`] found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
@@ -154,8 +138,8 @@ pub struct SegmentInfo {
     pub written_at: SystemTime,
 }
 
-/// Called on the writer's thread with the sequences of one appender's frames that became durable, in order. All other
-/// appenders wait while it runs.
+/// Called on the writer's thread with the sequences of one appender's frames that became durable, in order: synced, or with
+/// [`SyncWhen::Interval`] written. All other appenders wait while it runs.
 pub type OnDurable = Box<dyn Fn(&[u64]) + Send>;
 
 /// Called with the error that stopped the writer.
@@ -193,6 +177,8 @@ fn start(
     let recovery::Ready { journal, segment, received_at, is_sealed, recovered } =
         recovery::recover(&storage, resume, apply)?;
     let watermark = Arc::new(Watermark::at(recovered.last));
+    let room = Arc::new(Room::new(config.bytes_max));
+    room.measure(storage.as_ref()).map_err(Error::io(LOOK_AT_ROOM))?;
     let failure = Arc::new(Failure::default());
     let (sender, turns) = crossbeam_channel::bounded(TURNS_IN_FLIGHT_MAX * usize::from(APPENDERS_MAX));
     let writer = Writer {
@@ -200,8 +186,13 @@ fn start(
         journal,
         segment,
         segment_bytes: config.segment_bytes,
+        unsynced_max: config.unsynced_max(),
         watermark: Arc::clone(&watermark),
         last: recovered.last,
+        written: recovered.last,
+        sync_due: None,
+        room: Arc::clone(&room),
+        brake: Brake::default(),
         received_at,
         is_sealed,
         batch: Batch::default(),
@@ -212,8 +203,17 @@ fn start(
         .spawn(move || writer.run(&turns, &failure_of_writer))
         .map_err(Error::io("start the writer's thread"))?;
     let appenders = Mutex::default();
-    let journal =
-        Journal { id: journal, storage, watermark, failure, sender, appenders, thread: Some(thread), _lock: lock };
+    let journal = Journal {
+        id: journal,
+        storage,
+        watermark,
+        room,
+        failure,
+        sender,
+        appenders,
+        thread: Some(thread),
+        _lock: lock,
+    };
     Ok((journal, recovered))
 }
 
@@ -223,6 +223,7 @@ pub struct Journal {
     id: JournalId,
     storage: Arc<dyn Storage>,
     watermark: Arc<Watermark>,
+    room: Arc<Room>,
     failure: Arc<Failure>,
     sender: Sender<Message>,
     /// How many appenders there are; held while one is announced, so that numbers and places agree.
@@ -248,12 +249,29 @@ impl Journal {
         *appenders += 1;
         // A writer that has stopped says so when a turn is handed over.
         drop(self.sender.send(Message::Appender(on_durable)));
-        Appender { id, sender: self.sender.clone() }
+        Appender { id, sender: self.sender.clone(), room: Arc::clone(&self.room) }
     }
 
     /// The highest durable sequence, to ask for and to wait on.
     pub fn watermark(&self) -> Arc<Watermark> {
         Arc::clone(&self.watermark)
+    }
+
+    /// How much room it has, to ask for.
+    pub fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.room)
+    }
+
+    /// Looks at what it takes and at what the disk still has, and tells how that stands to its budget. To be called every
+    /// second or so, and after a cut: in between only what is handed over is counted. Blocks for the disk.
+    pub fn assess(&self) -> Result<Assessment, Error> {
+        self.room.measure(self.storage.as_ref()).map_err(Error::io(LOOK_AT_ROOM))?;
+        Ok(self.room.assessment())
+    }
+
+    /// Takes the brake off for good: what was handed over becomes durable at once. For whoever is about to close it.
+    pub fn release_brake(&self) {
+        self.room.release();
     }
 
     /// A reader of the frames behind `after`; 0 is before the first. [`Error::Outside`] if that is not in the journal.
@@ -329,6 +347,7 @@ impl Journal {
 
     fn stop(&mut self) {
         if let Some(thread) = self.thread.take() {
+            self.room.release();
             // Neither a writer that has stopped already nor one that panicked is news: `failed` knows.
             drop(self.sender.send(Message::Close));
             drop(thread.join());
@@ -347,13 +366,21 @@ impl Drop for Journal {
 pub struct Appender {
     id: u16,
     sender: Sender<Message>,
+    room: Arc<Room>,
 }
 
 impl Appender {
+    /// Whether the journal has no room left. Nothing keeps an appender from handing over one more turn, which is written; but
+    /// it should wait.
+    pub fn is_full(&self) -> bool {
+        self.room.is_full()
+    }
+
     /// Hands a turn over, to be made durable behind all that was handed over before. Does not block while there are at
     /// most [`TURNS_IN_FLIGHT_MAX`]. An error says that the turn will not be written; after an `Ok` only the callback
     /// says that it was.
     pub fn append(&self, turn: Turn) -> Result<(), Stopped> {
+        self.room.take(turn.len_bytes());
         self.sender.send(Message::Turn { appender: self.id, turn }).map_err(|_| Stopped)
     }
 }

@@ -49,7 +49,7 @@ const NAME_DIGITS: usize = 20;
 const UNBORN_NAME: &str = "next";
 
 /// How far ahead of the frames space is zeroed.
-const ZEROED_AHEAD_BYTES: usize = 256 << 10;
+pub(super) const ZEROED_AHEAD_BYTES: usize = 256 << 10;
 
 /// The file name of the segment whose first frame has this sequence.
 pub(super) fn name(first: u64) -> String {
@@ -67,6 +67,11 @@ pub(super) fn list(storage: &dyn Storage) -> Result<Vec<u64>, Error> {
 /// Whether this is a segment's name.
 pub(super) fn is_name(name: &OsStr) -> bool {
     name.to_str().and_then(first_of).is_some()
+}
+
+/// Whether this is the name of a segment, or of one that is being made.
+pub(super) fn is_of_journal(name: &str) -> bool {
+    name == UNBORN_NAME || first_of(name).is_some()
 }
 
 fn first_of(name: &str) -> Option<u64> {
@@ -192,10 +197,15 @@ impl Segment {
         self.end > HEADER_BYTES as u64 && self.end + len as u64 > bytes_max
     }
 
+    /// Whether `len` more bytes need more space than is zeroed.
+    pub(super) fn grows_for(&self, len: usize) -> bool {
+        self.end + len as u64 > self.zeroed
+    }
+
     /// Writes behind the last frame, not yet durable.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let end = self.end + bytes.len() as u64;
-        if end > self.zeroed {
+        if self.grows_for(bytes.len()) {
             self.file.write_all_at(&[0; ZEROED_AHEAD_BYTES], end)?;
             self.zeroed = end + ZEROED_AHEAD_BYTES as u64;
         }

@@ -59,6 +59,11 @@ pub(super) fn sequence_of(name: &str) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
+/// Whether this is the name of a snapshot, or of one that is being made.
+pub(super) fn is_of_snapshots(name: &str) -> bool {
+    name == UNBORN_NAME || sequence_of(name).is_some()
+}
+
 /// Sequences of all snapshots, ascending.
 pub(super) fn list(storage: &dyn Storage) -> Result<Vec<u64>, Error> {
     let names = storage.list().map_err(Error::io("list the snapshots"))?;

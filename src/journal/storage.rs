@@ -25,6 +25,24 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes durable which names there are.
     fn sync_names(&self) -> io::Result<()>;
+    /// What the disk under it has; unbounded unless it says otherwise.
+    fn space(&self) -> io::Result<Space> {
+        Ok(Space::UNBOUNDED)
+    }
+}
+
+/// What a disk has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What this process may still fill.
+    pub free_bytes: u64,
+    /// All of it.
+    pub total_bytes: u64,
+}
+
+impl Space {
+    /// More than anybody fills.
+    pub const UNBOUNDED: Self = Self { free_bytes: u64::MAX, total_bytes: u64::MAX };
 }
 
 /// One file of a [`Storage`].
@@ -111,6 +129,16 @@ impl Storage for Directory {
 
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let disk = rustix::fs::statvfs(&self.0)?;
+        // Some file systems do not count.
+        if disk.f_blocks == 0 {
+            return Ok(Space::UNBOUNDED);
+        }
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(Space { free_bytes: bytes(disk.f_bavail), total_bytes: bytes(disk.f_blocks) })
     }
 }
 

@@ -11,11 +11,14 @@
 //!
 //! The same of the whole engine, on a real disk: `tests/it/faults.rs` and `tests/it/shutdown.rs`.
 
+mod budget;
 pub(crate) mod crash_image;
 mod crashes;
+mod disk;
 mod failing_disk;
 mod faults;
 mod inspecting;
+mod interval;
 mod salvaging;
 mod snapshots;
 mod tail;

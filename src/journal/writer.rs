@@ -1,14 +1,18 @@
 //! The one writer: takes all turns that wait, writes and syncs them together, and tells whose they were.
+//!
+//! Where the configuration lets it tell what is only written, it syncs when the oldest of that has waited long enough.
 
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::frame::{self, APPENDER_OF_SEAL, HEADER_BYTES, Place};
 use super::record::Turn;
+use super::room::{Brake, Room};
 use super::segment::Segment;
 use super::storage::Storage;
 use super::watermark::Watermark;
@@ -16,7 +20,10 @@ use super::{JournalId, OnDurable, OnFailure};
 use crate::units::TimestampMs;
 
 /// A batch is written when it has so many bytes, though more turns wait.
-const BATCH_BYTES_MAX: usize = 4 << 20;
+pub(super) const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// How often a writer that is held looks whether there is more room.
+const BRAKE_LOOK: Duration = Duration::from_millis(200);
 
 /// What reaches the writer.
 pub(super) enum Message {
@@ -85,6 +92,14 @@ pub(super) struct Writer {
     /// Whether that frame is a seal, or there is none.
     pub(super) is_sealed: bool,
     pub(super) batch: Batch,
+    /// How long written frames may go without a sync after they were acknowledged; `None`: they are synced before.
+    pub(super) unsynced_max: Option<Duration>,
+    /// Sequence of the last frame before `batch`, which may be beyond the watermark.
+    pub(super) written: u64,
+    /// When it has to be synced, if it is not.
+    pub(super) sync_due: Option<Instant>,
+    pub(super) room: Arc<Room>,
+    pub(super) brake: Brake,
 }
 
 /// Frames that are written and synced together.
@@ -112,7 +127,8 @@ impl Writer {
     }
 
     fn serve(&mut self, turns: &Receiver<Message>) -> io::Result<()> {
-        while let Ok(first) = turns.recv() {
+        while let Some(first) = self.next(turns)? {
+            self.hold()?;
             let mut is_open = self.take(first);
             // While the disk synced the batch before, this one has been growing in the channel.
             while is_open && self.batch.bytes.len() < BATCH_BYTES_MAX {
@@ -125,6 +141,39 @@ impl Writer {
             }
         }
         self.finish()
+    }
+
+    /// Waits as long as the brake wants. What is handed over meanwhile waits in the channel, and in front of that.
+    fn hold(&mut self) -> io::Result<()> {
+        loop {
+            let now = Instant::now();
+            let pause = self.brake.pause(self.room.brake_bytes_per_s(), now);
+            if pause.is_zero() {
+                return Ok(());
+            }
+            let until_sync = self.sync_due.map(|due| due.saturating_duration_since(now));
+            if until_sync == Some(Duration::ZERO) {
+                self.sync()?;
+            } else {
+                self.room.pause(pause.min(BRAKE_LOOK).min(until_sync.unwrap_or(BRAKE_LOOK)));
+            }
+        }
+    }
+
+    /// Waits for the next message and syncs when it is time to; `None` once there is nobody left to send one.
+    fn next(&mut self, turns: &Receiver<Message>) -> io::Result<Option<Message>> {
+        while let Some(due) = self.sync_due {
+            if due <= Instant::now() {
+                self.sync()?;
+                break;
+            }
+            match turns.recv_deadline(due) {
+                Ok(message) => return Ok(Some(message)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+        }
+        Ok(turns.recv().ok())
     }
 
     /// Adds to the batch; false if it was told to close.
@@ -151,20 +200,36 @@ impl Writer {
         self.is_sealed = appender == APPENDER_OF_SEAL;
     }
 
-    /// Makes the batch durable and tells those whose frames are in it.
+    /// Writes the batch, makes it durable unless that may wait, and tells those whose frames are in it.
     fn commit(&mut self) -> io::Result<()> {
         if self.batch.bytes.is_empty() {
             return Ok(());
         }
-        if self.segment.is_full_for(self.batch.bytes.len(), self.segment_bytes) {
-            // All before this batch is durable, so the next segment may say so by being there.
+        let begins_segment = self.segment.is_full_for(self.batch.bytes.len(), self.segment_bytes);
+        if begins_segment {
+            // All before this batch has to be durable, since the next segment says so by being there.
+            self.sync()?;
             self.segment.trim()?;
-            self.segment = Segment::create(&self.storage, self.journal, self.watermark.get() + 1)?;
+            self.segment = Segment::create(&self.storage, self.journal, self.written + 1)?;
+        }
+        if self.segment.grows_for(self.batch.bytes.len())
+            && let Err(error) = self.room.measure_disk(self.storage.as_ref())
+        {
+            // What was known of it stands until it is measured the next time.
+            tracing::debug!(%error, "the room on the journal's disk is not known anew");
         }
         self.segment.write(&self.batch.bytes)?;
-        self.segment.sync()?;
+        self.room.wrote(self.batch.bytes.len());
+        self.brake.wrote(self.batch.bytes.len());
         self.batch.bytes.clear();
-        self.watermark.advance(self.last);
+        self.written = self.last;
+        match self.unsynced_max {
+            // What is not synced has to have one `durable`, and this batch got its own before the sync above.
+            Some(unsynced_max) if !begins_segment => {
+                self.sync_due.get_or_insert_with(|| Instant::now() + unsynced_max);
+            }
+            _ => self.sync()?,
+        }
         for waiting in self.batch.appenders.iter_mut().filter(|waiting| !waiting.sequences.is_empty()) {
             (waiting.on_durable)(&waiting.sequences);
             waiting.sequences.clear();
@@ -172,12 +237,24 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes everything written durable.
+    fn sync(&mut self) -> io::Result<()> {
+        if self.watermark.get() < self.written {
+            self.segment.sync()?;
+            self.watermark.advance(self.written);
+        }
+        self.sync_due = None;
+        Ok(())
+    }
+
     /// Leaves a frame that proves the last batch, and no zeros behind it.
     fn finish(&mut self) -> io::Result<()> {
+        self.sync()?;
         if !self.is_sealed {
             let received_at = self.received_at;
             self.append(APPENDER_OF_SEAL, Turn { bytes: vec![0; HEADER_BYTES], received_at, fixes: 0 });
             self.commit()?;
+            self.sync()?;
         }
         self.segment.trim()?;
         self.segment.sync()

@@ -35,8 +35,13 @@ pub trait Origin: Send + Sync + fmt::Debug {
     ///
     /// Called on a shard's thread, in the order in which this origin's batches reached that shard, or by the submission
     /// itself when the shard is gone: it must not block. A batch that comes back with elements but without verdicts was
-    /// not judged (the engine is ending) and must not be acknowledged.
+    /// not judged (the engine is ending, or its journal is full) and must not be acknowledged.
     fn judged(&self, batch: Batch);
+
+    /// Whether its batches wait for as long as the journal has no room. If not, they come back without verdicts then.
+    fn outwaits_full_journal(&self) -> bool {
+        true
+    }
 }
 
 /// Elements that go to one shard together and come back together, judged and durable.

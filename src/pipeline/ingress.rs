@@ -30,9 +30,9 @@ const QUERIES_IN_FLIGHT_MAX: usize = 256;
 pub(super) const INBOX_MESSAGES_RESERVED: usize =
     TURNS_IN_FLIGHT_MAX + REQUESTS_IN_FLIGHT_MAX + QUERIES_IN_FLIGHT_MAX + 2;
 
-/// The pipeline is stopping, or its journal failed: nothing was stored, try again later.
+/// The pipeline is stopping, or its journal is full or failed: nothing is promised to be stored, try again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the engine is stopping or its journal failed; try again later")]
+#[error("the engine is stopping, or its journal is full or failed; try again later")]
 pub struct Unavailable;
 
 /// Why a name leads nowhere.
@@ -121,6 +121,11 @@ impl Origin for Request {
             // Whoever asked may have gone; the fixes are stored all the same.
             drop(waiting.send(batch.verdicts));
         }
+    }
+
+    /// Whoever asks can be told to come again.
+    fn outwaits_full_journal(&self) -> bool {
+        false
     }
 }
 

@@ -40,8 +40,8 @@ pub(super) const UNSTORED_FIXES_MAX: usize = 2_000_000;
 /// Beyond every frame of a journal, and below a pending fix's mark.
 pub(super) const SEQUENCE_MAX: u64 = u64::MAX - 1;
 
-/// How often a waiting shard looks whether the store caught up.
-const STORE_LOOK: Duration = Duration::from_millis(20);
+/// How often a waiting shard looks whether the store caught up, or the journal has room.
+const WAITING_LOOK: Duration = Duration::from_millis(20);
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -134,6 +134,8 @@ pub(super) struct Shard {
     /// The journal takes nothing more, or the store does not say what is new: nothing can be judged any more.
     has_failed: bool,
     is_waiting_for_store: bool,
+    /// The journal has no room for what waits.
+    is_waiting_for_room: bool,
 }
 
 impl Shard {
@@ -148,6 +150,7 @@ impl Shard {
             encoder: TurnEncoder::new(),
             has_failed: false,
             is_waiting_for_store: false,
+            is_waiting_for_room: false,
         }
     }
 
@@ -189,10 +192,10 @@ impl Shard {
     pub(super) fn run(&mut self, inbox: &Receiver<Message>, appender: &Appender) {
         let mut stopping = false;
         loop {
-            let told = if self.unstored.is_empty() {
+            let told = if self.unstored.is_empty() && !self.is_waiting_for_room {
                 inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
-                inbox.recv_timeout(STORE_LOOK)
+                inbox.recv_timeout(WAITING_LOOK)
             };
             match told {
                 Ok(message) => stopping |= self.told(message),
@@ -204,14 +207,14 @@ impl Shard {
                 stopping |= self.told(message);
             }
             self.forget_stored();
-            while !self.has_failed && self.may_turn() {
+            while !self.has_failed && self.may_turn(appender) {
                 self.turn(appender);
             }
             if self.has_failed {
                 self.give_back_unjudged();
                 self.shared.failed.store(true, Ordering::Release);
-            } else if stopping && self.is_waiting_for_store && self.in_flight.is_empty() {
-                // The store may never catch up, and no door acknowledges by now.
+            } else if stopping && (self.is_waiting_for_store || self.is_waiting_for_room) && self.in_flight.is_empty() {
+                // The store may never catch up, there may never be room, and no door acknowledges by now.
                 self.give_back_unjudged();
             }
             if stopping && self.waiting.is_empty() && self.in_flight.is_empty() {
@@ -237,7 +240,7 @@ impl Shard {
         false
     }
 
-    fn may_turn(&mut self) -> bool {
+    fn may_turn(&mut self, appender: &Appender) -> bool {
         // Once it waits, it waits for more than one batch of the store's, or it would start and stop with each.
         let fixes_max = self.shared.unstored_fixes_max;
         let is_store_behind =
@@ -255,7 +258,27 @@ impl Shard {
                 self.shared.waiting_for_store.fetch_sub(1, Ordering::Relaxed);
             }
         }
-        !self.waiting.is_empty() && self.in_flight.len() < TURNS_IN_FLIGHT_MAX && !is_store_behind
+        // Asked only if it matters, and before each turn: what this one hands over may be what was left.
+        self.is_waiting_for_room = !self.waiting.is_empty() && appender.is_full();
+        if self.is_waiting_for_room {
+            self.give_back_impatient();
+        }
+        !self.waiting.is_empty()
+            && self.in_flight.len() < TURNS_IN_FLIGHT_MAX
+            && !is_store_behind
+            && !self.is_waiting_for_room
+    }
+
+    /// Gives those batches back that do not wait for room.
+    fn give_back_impatient(&mut self) {
+        let is_patient = |batch: &Batch| batch.origin.outwaits_full_journal();
+        if self.waiting.iter().all(is_patient) {
+            return;
+        }
+        let (patient, impatient): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(is_patient);
+        self.waiting = patient;
+        give_back(impatient);
     }
 
     /// Judges what waits and hands it to the journal.
@@ -409,12 +432,16 @@ impl Shard {
 
     /// Nothing that is here will ever be durable, and nobody may think it is.
     fn give_back_unjudged(&mut self) {
-        let turns = self.in_flight.drain(..).flat_map(|turn| turn.batches);
-        for mut batch in turns.chain(self.waiting.drain(..)) {
-            batch.verdicts.clear();
-            let origin = Arc::clone(&batch.origin);
-            origin.judged(batch);
-        }
+        give_back(self.in_flight.drain(..).flat_map(|turn| turn.batches).chain(self.waiting.drain(..)));
+    }
+}
+
+/// Gives batches back without verdicts.
+fn give_back(batches: impl IntoIterator<Item = Batch>) {
+    for mut batch in batches {
+        batch.verdicts.clear();
+        let origin = Arc::clone(&batch.origin);
+        origin.judged(batch);
     }
 }
 

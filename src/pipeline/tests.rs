@@ -1,17 +1,18 @@
 //! The pipeline on a real journal and a real store, against a model that remembers everything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, atomic::AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::fix::{Element, Reason, Report, Verdict};
 use crate::journal::tests::crash_image::{Disk, EIO, Fault, Operation};
-use crate::journal::{self, Resume, Unopened};
+use crate::journal::{self, Resume, Space, Storage, StorageFile, Unopened};
 use crate::sink::{self, Embedded, SinkHandle};
 use crate::store::Store;
 use crate::units::TimestampMs;
@@ -254,6 +255,93 @@ fn a_full_registry_knows_its_own_and_no_more() {
     running.stop();
 }
 
+/// A storage that forgets what it is given, and has room or none.
+#[derive(Clone, Debug, Default)]
+struct Roomy {
+    is_full: Arc<AtomicBool>,
+}
+
+impl Roomy {
+    /// A pipeline of one shard on it.
+    fn start(&self) -> Running {
+        let mut recovering = Recovering::new(Parts {
+            config: Config { shards: 1 },
+            dedupe: DedupeConfig::default(),
+            rules: Rules::default(),
+            registry: RegistryConfig::default(),
+            geo: Arc::default(),
+            feed: Feed::default(),
+            history: None,
+        });
+        let files = Unopened::on(Arc::new(self.clone()));
+        let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
+        let (journal, _) = files.open(&journal::Config::default(), &Resume::default(), &mut apply).unwrap();
+        let pipeline = recovering.start(&journal, None).unwrap();
+        Running { pipeline, journal: Arc::new(journal), sink: None, geo: Arc::default() }
+    }
+}
+
+impl Storage for Roomy {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn create(&self, _name: &str) -> io::Result<Box<dyn StorageFile>> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        self.create(name)
+    }
+
+    fn open_for_write(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        self.create(name)
+    }
+
+    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self, _name: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let free_bytes = if self.is_full.load(Ordering::SeqCst) { 0 } else { u64::MAX };
+        Ok(Space { free_bytes, total_bytes: 0 })
+    }
+}
+
+impl StorageFile for Roomy {
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn written_at(&self) -> io::Result<SystemTime> {
+        Ok(SystemTime::UNIX_EPOCH)
+    }
+
+    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn write_all_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_len_bytes(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn a_journal_that_fails_gives_everything_back_unjudged_and_lets_the_engine_end() {
     let disk = Disk::default();
@@ -281,6 +369,57 @@ fn a_journal_that_fails_gives_everything_back_unjudged_and_lets_the_engine_end()
     assert_eq!(running.track("d"), [NOW.0 - 100_000 + 1], "what is not durable is not shown");
     running.pipeline.stop();
     drop(running.journal);
+}
+
+#[test]
+fn a_full_journal_holds_publishes_and_refuses_requests_until_there_is_room() {
+    let storage = Roomy::default();
+    let running = storage.start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let ingress = running.pipeline.ingress().clone();
+    let key = ingress.route("acme", "d").unwrap();
+    let claim = ingress.claim(2).unwrap();
+    let (sender, judged) = mpsc::sync_channel(2);
+    let publish = |element| {
+        let mut batch = Batch::new(Received::Live(NOW), Arc::new(Waiting(sender.clone())));
+        batch.add_payload(&key, |into| into.push(element));
+        claim.submit(0, batch);
+    };
+    let request = |element| {
+        let request = ingress.judge(Arc::clone(&key), vec![element], NOW);
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), request).await.unwrap() })
+    };
+    let set_full = |is_full| {
+        storage.is_full.store(is_full, Ordering::SeqCst);
+        running.journal.assess().unwrap();
+    };
+    assert_eq!(request(at(1)), Ok(vec![Verdict::Accepted]));
+    set_full(true);
+    for _ in 0..2 {
+        publish(at(2));
+    }
+    for _ in 0..3 {
+        assert_eq!(request(at(3)), Err(Unavailable), "at once, and not behind those that wait");
+    }
+    assert!(judged.recv_timeout(Duration::from_millis(200)).is_err(), "held, and not given back");
+    assert_eq!(running.track("d").len(), 1, "it still answers");
+    set_full(false);
+    let verdicts = || judged.recv_timeout(Duration::from_secs(10)).unwrap().verdicts;
+    assert_eq!((verdicts(), verdicts()), (vec![Verdict::Accepted], vec![Verdict::Duplicate]));
+    assert_eq!(request(at(3)), Ok(vec![Verdict::Accepted]));
+    let page = running.page();
+    assert_eq!(
+        (page.judged.stored, page.judged.duplicate, page.in_flight),
+        (3, 1, 0),
+        "what was refused was not received"
+    );
+
+    set_full(true);
+    publish(at(4));
+    let Running { pipeline, journal, .. } = running;
+    pipeline.stop();
+    assert_eq!(judged.recv_timeout(Duration::from_secs(10)).unwrap().verdicts, [], "a stop does not wait for room");
+    Arc::into_inner(journal).unwrap().close().unwrap();
 }
 
 #[test]

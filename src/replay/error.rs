@@ -36,6 +36,12 @@ pub enum Error {
     /// Text of `--mqtt` that is no broker's address.
     #[error("a broker is mqtt://[user[:password]@]host[:port]: {0}")]
     BadUrl(&'static str),
+    /// The journal has no room left for more rows.
+    #[error(
+        "the journal is full: make room on its disk or raise `journal.bytes_max`, then run the same replay again; nothing is \
+         stored twice"
+    )]
+    Full,
     /// The engine judges no more; its log says why.
     #[error("the engine stopped before all rows were durable")]
     Stopped,

@@ -99,6 +99,10 @@ impl Origin for Counted {
         self.under_way.end();
         self.origin.judged(batch);
     }
+
+    fn outwaits_full_journal(&self) -> bool {
+        self.origin.outwaits_full_journal()
+    }
 }
 
 #[cfg(test)]

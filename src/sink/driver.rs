@@ -138,6 +138,10 @@ impl<S: Sink> Driver<S> {
     fn run(mut self) {
         let name = self.status.name();
         match self.follow() {
+            // What it met after that is of no account: it may have looked for what is no longer kept.
+            _ if self.status.is_abandoned() => {
+                tracing::error!(sink = name, frame = self.position, "sink given up");
+            }
             Ok(()) | Err(Ended::Asked) => {
                 tracing::info!(sink = name, frame = self.position, "sink ended");
                 self.status.set_state(SinkState::Ended);
@@ -170,7 +174,7 @@ impl<S: Sink> Driver<S> {
                 let age_left = self.gathering_since.map(|since| self.batch_age_max().saturating_sub(since.elapsed()));
                 self.wait(age_left.unwrap_or(TAIL_PAUSE).min(TAIL_PAUSE));
             }
-            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if self.status.is_abandoned() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(Ended::Asked);
             }
         }
@@ -265,7 +269,7 @@ impl<S: Sink> Driver<S> {
             if self.deadline.is_none() {
                 self.wait(pause);
             }
-            if self.deadline.is_some() {
+            if self.deadline.is_some() || self.status.is_abandoned() {
                 return Err(Ended::Asked);
             }
         }

@@ -1,7 +1,7 @@
 //! What is known of a sink while it runs, for metrics, `readyz` and whoever waits for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::journal::Watermark;
 
@@ -39,6 +39,8 @@ pub struct SinkStatus {
     batches: AtomicU64,
     failures: AtomicU64,
     state: Mutex<SinkState>,
+    /// Why it was given up, once it was.
+    abandoned: OnceLock<String>,
 }
 
 impl SinkStatus {
@@ -52,6 +54,7 @@ impl SinkStatus {
             batches: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             state: Mutex::new(SinkState::Starting),
+            abandoned: OnceLock::new(),
         }
     }
 
@@ -69,6 +72,22 @@ impl SinkStatus {
     /// drop segments up to here.
     pub fn synced(&self) -> u64 {
         self.synced.load(Ordering::Acquire)
+    }
+
+    /// The frame behind which it needs the journal; `None` once it was given up.
+    pub fn needs_behind(&self) -> Option<u64> {
+        self.abandoned.get().is_none().then(|| self.synced())
+    }
+
+    /// Gives the sink up, for this reason: it shows as stopped from now on, needs nothing of the journal any more, and ends
+    /// after the call that is under way. At the next start it stops by itself if the journal has gone on without it.
+    pub fn abandon(&self, why: &str) {
+        // Who was first has told why.
+        drop(self.abandoned.set(why.to_owned()));
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.get().is_some()
     }
 
     /// Durable frames of the journal that the sink has not written.
@@ -94,6 +113,9 @@ impl SinkStatus {
 
     /// Whether it takes batches.
     pub fn state(&self) -> SinkState {
+        if let Some(error) = self.abandoned.get() {
+            return SinkState::Stopped { error: error.clone() };
+        }
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -277,6 +277,35 @@ fn a_sink_that_refuses_stops_alone() {
 }
 
 #[test]
+fn a_sink_that_is_given_up_ends_and_lets_go_of_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tail = Tail::open(dir.path());
+    let end = tail.write(0..5);
+    let store = open_store(dir.path());
+    let kept = start(Embedded::new(store), QUICK, Arc::clone(&tail.journal)).unwrap();
+    let dead = Fake { outcomes: vec![Outcome::Fails; 100_000], ..Fake::default() };
+    let laggard = start(dead, QUICK, Arc::clone(&tail.journal)).unwrap();
+    wait_for("synced", || kept.status().synced() == end);
+    wait_for("two failures", || laggard.status().failures() >= 2);
+    assert_eq!((kept.status().needs_behind(), laggard.status().needs_behind()), (Some(end), Some(0)));
+
+    laggard.status().abandon("the journal was full");
+    laggard.status().abandon("for another reason");
+    let stopped = SinkState::Stopped { error: "the journal was full".to_owned() };
+    assert_eq!((laggard.status().state(), laggard.status().needs_behind()), (stopped.clone(), None));
+    let status = Arc::clone(laggard.status());
+    assert_eq!(laggard.stop(WITHIN), 0);
+    let failures = status.failures();
+    assert_eq!(status.state(), stopped, "ended, and still says why");
+
+    let end = tail.write(5..9);
+    wait_for("the other goes on", || kept.status().synced() == end);
+    assert_eq!(status.failures(), failures, "it is not called any more");
+    kept.stop(WITHIN);
+    tail.close();
+}
+
+#[test]
 fn a_sink_that_panics_shows_as_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let tail = Tail::open(dir.path());

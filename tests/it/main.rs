@@ -14,6 +14,7 @@ mod crash;
 mod determinism;
 mod door;
 mod faults;
+mod full;
 mod http;
 mod journal;
 mod layout;

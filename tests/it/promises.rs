@@ -80,6 +80,26 @@ fn what_is_acknowledged_survives_kill_9_and_is_there_once() {
     assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
 }
 
+#[test]
+fn what_is_only_written_survives_kill_9_too() {
+    let mut rhumb = Rhumb::start(&["journal.sync=interval", "journal.sync_interval_ms=60000"]);
+    let mut publishers = [Publisher::new("default", "a", Version::V4), Publisher::new("default", "b", Version::V5)];
+    for _ in 0..2 {
+        let address = rhumb.mqtt();
+        thread::scope(|scope| {
+            for publisher in &mut publishers {
+                scope.spawn(move || publisher.run(address));
+            }
+            thread::sleep(Duration::from_millis(300));
+            rhumb.kill9();
+        });
+        rhumb.restart();
+        assert_kept(&rhumb, &publishers);
+    }
+    assert!(publishers.iter().all(|publisher| !publisher.acked_ms.is_empty()));
+    assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
+}
+
 /// Publishes the same fix, null island and what cannot be read, over and over, until the connection ends.
 fn publish_what_is_not_stored(address: SocketAddr, tenant: &str) {
     let mut client = Client::connect(address, Version::V5, &format!("refused-{tenant}"));

@@ -68,6 +68,13 @@ impl Rhumb {
         Self::start_in(dir, sets, Environment::new())
     }
 
+    /// Starts an engine whose data directory was made by `prepare`.
+    pub(crate) fn start_prepared(prepare: impl FnOnce(&Path), sets: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(&data_dir(dir.path()));
+        Self::start_in(dir, sets, Environment::new())
+    }
+
     fn start_in(dir: tempfile::TempDir, sets: &[&str], environment: Environment) -> Self {
         let sets: Vec<String> = sets.iter().map(|text| text.to_string()).collect();
         let (process, addresses) = launch(dir.path(), &sets, &environment);

@@ -1,0 +1,185 @@
+//! Looks after the journal's disk budget: measures it every second, tells when it runs short, and gives up a sink where
+//! that is what was asked for.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::journal::{self, Assessment, Journal, OnFull, SegmentInfo, State};
+use crate::sink::SinkStatus;
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Parts of the budget, in percent, that are told when they are used up.
+const TOLD_PERCENT: [u32; 3] = [50, 75, 90];
+
+/// So much less than a part, in percent, has to be used before that part is told again.
+const TOLD_AGAIN_PERCENT: f64 = 5.0;
+
+/// Why a sink was given up.
+const ABANDONED: &str = "given up, because the journal was full and this sink held on to its oldest segments \
+                         (journal.on_full): see why it was behind; what it holds has to be written anew";
+
+/// Somebody who needs the journal.
+pub(super) struct Follower {
+    pub(super) status: Arc<SinkStatus>,
+    /// Whether it may be given up to make room.
+    pub(super) is_expendable: bool,
+}
+
+/// The thread that looks.
+pub(super) struct Watch {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Starts looking. Holds on to the journal until stopped.
+    pub(super) fn start(journal: Arc<Journal>, followers: Vec<Follower>, on_full: OnFull) -> io::Result<Self> {
+        let (stop, stopped) = crossbeam_channel::bounded(1);
+        let mut look = Look { journal, followers, on_full, told: Told::default() };
+        let thread = thread::Builder::new().name("budget".to_owned()).spawn(move || look.run(&stopped))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends it.
+    pub(super) fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that looks after the disk budget panicked");
+        }
+    }
+}
+
+/// What it looks at, and what it said.
+struct Look {
+    journal: Arc<Journal>,
+    followers: Vec<Follower>,
+    on_full: OnFull,
+    told: Told,
+}
+
+impl Look {
+    fn run(&mut self, stopped: &Receiver<()>) {
+        while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            match self.look() {
+                Ok(assessment) => self.told.tell(&assessment),
+                Err(error) => tracing::warn!(%error, "the journal's room is not known anew"),
+            }
+        }
+    }
+
+    fn look(&self) -> Result<Assessment, journal::Error> {
+        let assessment = self.journal.assess()?;
+        if assessment.state == State::Full && self.on_full == OnFull::AbandonSink {
+            let needs = self.followers.iter().map(|follower| (follower.status.needs_behind(), follower.is_expendable));
+            if let Some(laggard) = laggard(needs, &self.journal.segments()?) {
+                let status = &self.followers[laggard].status;
+                tracing::error!(sink = status.name(), frame = status.synced(), "the journal is full: giving up a sink");
+                status.abandon(ABANDONED);
+            }
+        }
+        Ok(assessment)
+    }
+}
+
+/// Who of these is to be given up so that the oldest segment can go: who is furthest behind, unless somebody who may not be
+/// given up needs it as well. Each is told by the frame behind which it needs the journal, if it does, and whether it may be
+/// given up.
+fn laggard(needs: impl Iterator<Item = (Option<u64>, bool)>, segments: &[SegmentInfo]) -> Option<usize> {
+    let oldest_last = segments.get(1)?.first - 1;
+    let holders = needs.enumerate().filter_map(|(index, (behind, is_expendable))| {
+        behind.filter(|behind| *behind < oldest_last).map(|behind| (behind, index, is_expendable))
+    });
+    let holders: Vec<_> = holders.collect();
+    if holders.iter().any(|(.., is_expendable)| !is_expendable) {
+        return None;
+    }
+    holders.into_iter().min().map(|(_, index, _)| index)
+}
+
+/// What was said of the budget, so that it is said once.
+#[derive(Debug, Default)]
+struct Told {
+    /// How many of [`TOLD_PERCENT`].
+    parts: usize,
+    is_full: bool,
+}
+
+impl Told {
+    fn tell(&mut self, assessment: &Assessment) {
+        let used_percent = assessment.fill() * 100.0;
+        if self.is_news(used_percent) {
+            let Assessment { bytes, limit_bytes, state, .. } = *assessment;
+            tracing::warn!(
+                used_percent = used_percent.round(),
+                bytes,
+                limit_bytes,
+                ?state,
+                "the journal's disk budget runs short"
+            );
+        }
+        let is_full = assessment.state == State::Full;
+        if is_full && !self.is_full {
+            tracing::error!("the journal is full: nothing more is taken in until there is room");
+        } else if self.is_full && !is_full {
+            tracing::info!("the journal has room again");
+        }
+        self.is_full = is_full;
+    }
+
+    /// Whether another part of the budget is used up that was not told.
+    fn is_news(&mut self, used_percent: f64) -> bool {
+        let used_up =
+            |slack: f64| TOLD_PERCENT.iter().take_while(|percent| used_percent >= f64::from(**percent) - slack).count();
+        let is_news = used_up(0.0) > self.parts;
+        self.parts = if is_news { used_up(0.0) } else { self.parts.min(used_up(TOLD_AGAIN_PERCENT)) };
+        is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn segments(firsts: &[u64]) -> Vec<SegmentInfo> {
+        firsts.iter().map(|first| SegmentInfo { first: *first, bytes: 1, written_at: SystemTime::UNIX_EPOCH }).collect()
+    }
+
+    #[test]
+    fn who_holds_the_oldest_segment_goes_unless_it_is_the_store() {
+        type Case = (&'static [(Option<u64>, bool)], &'static [u64], Option<usize>);
+        // The oldest segment holds the frames 1 to 10.
+        let cases: &[Case] = &[
+            (&[], &[1, 11], None),
+            (&[(Some(20), false)], &[1, 11, 21], None),
+            (&[(Some(5), false)], &[1, 11, 21], None),
+            (&[(Some(20), false), (Some(5), true)], &[1, 11, 21], Some(1)),
+            (&[(Some(20), false), (Some(9), true), (Some(5), true)], &[1, 11, 21], Some(2)),
+            (&[(Some(20), false), (Some(10), true)], &[1, 11, 21], None),
+            (&[(Some(9), false), (Some(5), true)], &[1, 11, 21], None),
+            (&[(Some(20), false), (None, true)], &[1, 11, 21], None),
+            (&[(Some(0), true)], &[1], None),
+            (&[(Some(0), true)], &[], None),
+        ];
+        for (needs, firsts, wanted) in cases {
+            assert_eq!(laggard(needs.iter().copied(), &segments(firsts)), *wanted, "{needs:?} {firsts:?}");
+        }
+    }
+
+    #[test]
+    fn each_part_is_told_once_until_there_is_room_again() {
+        let mut told = Told::default();
+        let news: Vec<f64> = [10.0, 50.0, 60.0, 49.0, 51.0, 80.0, 91.0, 89.0, 92.0, 84.0, 90.0, 40.0, 95.0]
+            .into_iter()
+            .filter(|used_percent| told.is_news(*used_percent))
+            .collect();
+        assert_eq!(news, [50.0, 80.0, 91.0, 90.0, 95.0]);
+    }
+}
