@@ -39,6 +39,7 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("rules.past_s", 0..=100 * 366 * DAY_S),
     ("rules.accuracy_m_max", 0..=1_000_000),
     ("journal.segment_bytes", 1_048_576..=4_294_967_296),
+    ("journal.retention_s", 0..=100 * 366 * DAY_S),
     ("store.cache_bytes", 0..=1_099_511_627_776),
     ("store.journal_bytes_max", 67_108_864..=1_099_511_627_776),
     ("store.worker_threads", 1..=64),

@@ -4,10 +4,12 @@ mod addresses;
 mod backing_up;
 mod core;
 mod http_ports;
+mod keeper;
 mod metrics;
 mod open_files;
 mod progress;
 mod replaying;
+mod resuming;
 
 use std::fs::File;
 use std::path::PathBuf;

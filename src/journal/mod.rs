@@ -111,11 +111,18 @@ pub struct Config {
     /// Length at which a segment is ended and the next begun, 1 MiB to 4 GiB.
     #[serde(deserialize_with = "segment_bytes")]
     pub segment_bytes: u64,
+    /// How long a segment stays after it was last written, in seconds, though nobody needs it any more.
+    pub retention_s: u64,
+}
+
+impl Config {
+    /// What holds where nothing is configured.
+    pub(super) const DEFAULT: Self = Self { segment_bytes: 256 << 20, retention_s: 3_600 };
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { segment_bytes: 256 << 20 }
+        Self::DEFAULT
     }
 }
 
@@ -350,6 +357,11 @@ pub struct Appender {
 }
 
 impl Appender {
+    /// Its number, which stands in its frames: from 0 on with each start.
+    pub fn number(&self) -> u16 {
+        self.id
+    }
+
     /// Hands a turn over, to be made durable behind all that was handed over before. Does not block while there are at
     /// most [`TURNS_IN_FLIGHT_MAX`]. An error says that the turn will not be written; after an `Ok` only the callback
     /// says that it was.

@@ -6,7 +6,7 @@ use super::crash_image::{Chance, Disk, EIO, ENOSPC, Fault};
 use super::*;
 
 /// A few batches fill a segment.
-const SMALL: Config = Config { segment_bytes: 6_000 };
+const SMALL: Config = Config { segment_bytes: 6_000, ..Config::DEFAULT };
 
 const APPENDERS: usize = 3;
 

@@ -5,7 +5,7 @@ use std::io;
 use super::crash_image::{Chance, Disk, EIO, ENOSPC, EROFS, Fault, Operation};
 use super::*;
 
-const SMALL: Config = Config { segment_bytes: 1_000 };
+const SMALL: Config = Config { segment_bytes: 1_000, ..Config::DEFAULT };
 
 fn open_on(disk: &Disk) -> Result<(Journal, Recovered, Vec<i64>), Error> {
     let mut found = Vec::new();

@@ -142,7 +142,7 @@ fn lost_unsynced_pages_are_cut() {
 
 #[test]
 fn what_is_not_the_last_segment_is_whole_or_damaged() {
-    let small = Config { segment_bytes: 1_000 };
+    let small = Config { segment_bytes: 1_000, ..Config::DEFAULT };
     let dir = tempfile::tempdir().unwrap();
     let (journal, ..) = open_all(dir.path(), &small).unwrap();
     write_each(&journal, 1..=60);
@@ -168,7 +168,7 @@ fn what_is_not_the_last_segment_is_whole_or_damaged() {
 
 #[test]
 fn a_missing_segment_is_damage() {
-    let small = Config { segment_bytes: 1_000 };
+    let small = Config { segment_bytes: 1_000, ..Config::DEFAULT };
     let dir = tempfile::tempdir().unwrap();
     let (journal, ..) = open_all(dir.path(), &small).unwrap();
     write_each(&journal, 1..=60);
@@ -197,7 +197,7 @@ fn a_missing_segment_is_damage() {
 
 #[test]
 fn a_bit_flip_anywhere_is_cut_or_named_and_changes_nothing_before_it() {
-    let small = Config { segment_bytes: 400 };
+    let small = Config { segment_bytes: 400, ..Config::DEFAULT };
     let disk = Disk::default();
     let on = |disk: &Disk| Unopened::on(Arc::new(disk.clone()));
     let (journal, _) = on(&disk).open(&small, &Resume::default(), &mut |_| Ok(())).unwrap();

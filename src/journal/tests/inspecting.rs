@@ -6,7 +6,7 @@ use super::*;
 use crate::journal::inspect::{Files, Finding, Lost, Verified, Walk, stat, verify};
 
 /// Some twenty frames of one fix a segment.
-pub(super) const SMALL: Config = Config { segment_bytes: 1_000 };
+pub(super) const SMALL: Config = Config { segment_bytes: 1_000, ..Config::DEFAULT };
 
 pub(super) fn verified(dir: &Path) -> (Verified, Vec<Finding>) {
     let mut findings = Vec::new();

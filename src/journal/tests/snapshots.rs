@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SMALL: Config = Config { segment_bytes: SEGMENT_BYTES_MIN };
+const SMALL: Config = Config { segment_bytes: SEGMENT_BYTES_MIN, ..Config::DEFAULT };
 
 fn on(dir: &Path) -> Unopened {
     Unopened::take(dir).unwrap()

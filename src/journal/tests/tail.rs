@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SMALL: Config = Config { segment_bytes: 4_096 };
+const SMALL: Config = Config { segment_bytes: 4_096, ..Config::DEFAULT };
 
 #[test]
 fn a_reader_follows_the_writer_over_segments() {
