@@ -70,6 +70,7 @@ impl Core {
             ))
             .into());
         }
+        progress.total(bytes_in(&journal_dir));
         let files = Unopened::take(&journal_dir).map_err(Failure::from)?;
         let first = files.first().map_err(Failure::from)?.unwrap_or(1);
         let history = match &store {
@@ -87,7 +88,6 @@ impl Core {
         });
         let began = Instant::now();
         let resuming = resuming::from_snapshot(&files, &mut recovering).map_err(Failure::Journal)?;
-        progress.total(bytes_in(&journal_dir));
         let mut journal_bytes = 0;
         let mut apply = |frame: &Frame<'_>| {
             progress.frame(frame.len_bytes(), frame.fixes);
