@@ -9,7 +9,7 @@ mod status;
 mod tests;
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -35,6 +35,8 @@ const STOP_SNAPSHOT_MAX: Duration = Duration::from_millis(1_500);
 pub(super) struct Parts {
     pub(super) journal: Arc<Journal>,
     pub(super) snapshots: Snapshots,
+    /// Held by whoever copies the journal's files: none goes meanwhile, and no snapshot comes.
+    pub(super) keeping: Arc<Mutex<()>>,
     /// Everybody who follows the journal.
     pub(super) sinks: Vec<Arc<SinkStatus>>,
     /// How the journal is cut.
@@ -60,8 +62,8 @@ struct Inner {
     clock: Clock,
     /// Held while a snapshot is taken: one at a time.
     taking: Mutex<Taking>,
-    /// How many hold the journal as it is; locked while it is cut.
-    holds: Arc<Mutex<usize>>,
+    /// Held while files come and go.
+    keeping: Arc<Mutex<()>>,
     /// When the engine stops: what is not done by then is given up.
     stop_by: Mutex<Option<Instant>>,
     /// What was last told to be wrong.
@@ -78,23 +80,13 @@ struct Taking {
     failed_at: Option<Instant>,
 }
 
-/// While there is one, no segment goes, and no snapshot is taken but on demand.
-#[derive(Debug)]
-pub(super) struct Hold(Arc<Mutex<usize>>);
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        *lock(&self.0) -= 1;
-    }
-}
-
 impl Keeper {
     /// Starts its thread, which holds on to the journal until [`Keeper::stop`] returns.
     ///
     /// # Errors
     /// The journal's directory cannot be read, or the operating system has no thread left.
     pub(super) fn start(parts: Parts) -> io::Result<Self> {
-        let Parts { journal, snapshots, sinks, config, recovered, recovered_bytes } = parts;
+        let Parts { journal, snapshots, keeping, sinks, config, recovered, recovered_bytes } = parts;
         let recovered = recovered.unwrap_or(SnapshotTaken { sequence: 0, bytes: 0 });
         let status = Arc::new(Status::default());
         let segments = journal.segments().map_err(io::Error::other)?;
@@ -115,7 +107,7 @@ impl Keeper {
             status,
             clock: Clock::System,
             taking: Mutex::new(taking),
-            holds: Arc::default(),
+            keeping,
             stop_by: Mutex::default(),
             told: Mutex::default(),
         });
@@ -130,22 +122,15 @@ impl Keeper {
         Arc::clone(&self.inner.status)
     }
 
-    /// Takes a snapshot now, behind one that is under way. Blocks until it is durable.
+    /// Takes a snapshot now, behind one that is under way and behind whoever copies files. Blocks until it is durable.
     ///
     /// # Errors
     /// There is none. It can be tried again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a backup begins with one"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever copies the journal, to have less of it to copy"))]
     pub(super) fn snapshot(&self) -> Result<SnapshotTaken, SnapshotError> {
-        self.inner.take(&mut lock(&self.inner.taking))
-    }
-
-    /// Keeps segments and snapshots as they are, but for what is added, until the guard is dropped. Blocks for a cut and a
-    /// snapshot that are under way.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a backup holds it"))]
-    pub(super) fn hold(&self) -> Hold {
-        let _taking = lock(&self.inner.taking);
-        *lock(&self.inner.holds) += 1;
-        Hold(Arc::clone(&self.inner.holds))
+        let mut taking = lock(&self.inner.taking);
+        let _keeping = lock(&self.inner.keeping);
+        self.inner.take(&mut taking)
     }
 
     /// Takes a last snapshot, so that the next start has next to nothing to read, if that takes no longer than
@@ -182,10 +167,14 @@ impl Inner {
         let segments = self.journal.segments()?;
         self.status.saw(&segments);
         let mut taking = lock(&self.taking);
-        let is_held = *lock(&self.holds) > 0;
+        let _keeping = match self.keeping.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(()),
+            Ok(keeping) => keeping,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
         let may_try = taking.failed_at.is_none_or(|failed_at| failed_at.elapsed() >= RETRY);
         let is_due = plan::is_due(taking.mark.grown(&segments), taking.bytes, self.config.segment_bytes);
-        if is_due && may_try && !is_held && self.has_moved(&taking) {
+        if is_due && may_try && self.has_moved(&taking) {
             self.take(&mut taking)?;
         }
         drop(taking);
@@ -197,6 +186,7 @@ impl Inner {
             return Ok(());
         }
         let mut taking = lock(&self.taking);
+        let _keeping = lock(&self.keeping);
         if self.has_moved(&taking) && taking.took < STOP_SNAPSHOT_MAX {
             self.take(&mut taking)?;
         }
@@ -230,11 +220,8 @@ impl Inner {
         taken
     }
 
+    /// Cuts what may go, while `keeping` is held.
     fn cut(&self) -> Result<(), SnapshotError> {
-        let holds = lock(&self.holds);
-        if *holds > 0 {
-            return Ok(());
-        }
         let segments = self.journal.segments()?;
         let synced: Vec<u64> = self.sinks.iter().map(|sink| sink.synced()).collect();
         let retention = Duration::from_secs(self.config.retention_s);

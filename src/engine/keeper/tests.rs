@@ -38,6 +38,7 @@ impl Running {
         let keeper = Keeper::start(Parts {
             journal: Arc::clone(&journal),
             snapshots: pipeline.snapshots().clone(),
+            keeping: Arc::default(),
             sinks: Vec::new(),
             config,
             recovered: None,
@@ -73,20 +74,24 @@ impl Running {
 fn the_journal_is_cut_behind_two_snapshots_unless_it_is_held() {
     let dir = tempfile::tempdir().unwrap();
     let mut running = Running::start(dir.path());
-    let hold = running.keeper.hold();
     for _ in 0..3 {
         running.fill();
         let snapshot = running.keeper.snapshot().unwrap();
         assert_eq!(snapshot.sequence, running.journal.watermark().get());
     }
+    let inner = Arc::clone(&running.keeper.inner);
+    let keeping = lock(&inner.keeping);
+    running.fill();
     let (segments, snapshots) = (running.segments(), running.journal.snapshots().unwrap());
-    assert!(segments > 2 && snapshots.len() == 2, "{segments} {snapshots:?}");
-    running.keeper.inner.cut().unwrap();
-    assert_eq!(running.segments(), segments, "it is held");
-    drop(hold);
-    running.keeper.inner.cut().unwrap();
+    assert_eq!(snapshots.len(), 2);
+    inner.look().unwrap();
+    assert_eq!((running.segments(), running.journal.snapshots().unwrap()), (segments, snapshots), "it is copied");
+    drop(keeping);
+    inner.look().unwrap();
+    let older = running.journal.snapshots().unwrap()[0];
     let first = running.journal.segments().unwrap()[0].first;
-    assert!(running.segments() < segments && first > 1 && first <= snapshots[0] + 1);
+    assert!(running.segments() < 4 && first > 1 && first <= older + 1, "{first} {older}");
+    drop(inner);
 
     running.fill();
     let Running { journal, pipeline, keeper, .. } = running;
