@@ -1,6 +1,13 @@
 //! What became of received fixes, counted: the books that have to balance, and how a count is written.
 
 use crate::fix::{Reason, Verdict};
+use crate::packed::{VARINT_BYTES_MAX, put_varint, take_varint};
+
+/// How many counters there are: stored, late, duplicate, refusals.
+const LEN: usize = 3 + Reason::COUNT;
+
+/// Most that [`Counts::pack`] appends.
+pub const COUNTS_BYTES_MAX: usize = (1 + LEN) * VARINT_BYTES_MAX;
 
 /// Verdicts counted, for one tenant over some time. `received = stored + duplicate + Σ rejected`, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +44,36 @@ impl Counts {
         for (mine, theirs) in self.rejected.iter_mut().zip(other.rejected) {
             *mine += theirs;
         }
+    }
+
+    /// Appends a mask (varint) and the value (varint) of every bit of it, from the lowest: stored, late, duplicate and then
+    /// the refusals by [`Reason`].
+    pub fn pack(&self, out: &mut Vec<u8>) {
+        let mut values = [0; LEN];
+        values[..3].copy_from_slice(&[self.stored, self.late, self.duplicate]);
+        values[3..].copy_from_slice(&self.rejected);
+        let mask = values.iter().rev().fold(0_u64, |mask, value| mask << 1 | u64::from(*value != 0));
+        put_varint(out, mask);
+        for value in values.into_iter().filter(|value| *value != 0) {
+            put_varint(out, value);
+        }
+    }
+
+    /// Takes what [`Counts::pack`] put off the front of `input`; `None` if it does not read.
+    pub fn unpack(input: &mut &[u8]) -> Option<Self> {
+        let mask = take_varint(input)?;
+        if mask >> LEN != 0 {
+            return None;
+        }
+        let mut values = [0; LEN];
+        for (index, value) in values.iter_mut().enumerate() {
+            if mask >> index & 1 == 1 {
+                *value = take_varint(input)?;
+            }
+        }
+        let mut counts = Self { stored: values[0], late: values[1], duplicate: values[2], ..Self::default() };
+        counts.rejected.copy_from_slice(&values[3..]);
+        Some(counts)
     }
 
     /// All that was judged.

@@ -13,7 +13,10 @@
 //! - A shard's state belongs to its thread. Nothing in it is locked, and nothing on its way blocks: who sends to a shard
 //!   claimed its room beforehand.
 //! - The pipeline reads no clock. Time comes with the batch.
-//! - A fix leaves memory only once the store has it.
+//! - A fix leaves memory only once the store has it. Without a store it is forgotten, and what is as old is refused.
+//! - A snapshot has everything of the frames that it stands for; what it has of later ones, recovery finds again in the
+//!   journal and applies without effect. A segment goes only once the older of two snapshots stands for it and every sink
+//!   holds it synced.
 //! - A part imports only parts below it: doors, pipeline, building blocks, vocabulary. A test holds that.
 //!
 //! # What was chosen, and why

@@ -1,18 +1,10 @@
-//! Looks after the journal's disk budget: measures it every second, tells when it runs short, and gives up a sink where
-//! that is what was asked for.
+//! Looks after the journal's disk budget: measures it, tells when it runs short, and gives up a sink where that is what was
+//! asked for.
 
-use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
-
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::journal::{self, Assessment, Journal, OnFull, SegmentInfo, State};
 use crate::sink::SinkStatus;
-
-/// How often it looks.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Parts of the budget, in percent, that are told when they are used up.
 const TOLD_PERCENT: [u32; 3] = [50, 75, 90];
@@ -31,49 +23,33 @@ pub(super) struct Follower {
     pub(super) is_expendable: bool,
 }
 
-/// The thread that looks.
-pub(super) struct Watch {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Watch {
-    /// Starts looking. Holds on to the journal until stopped.
-    pub(super) fn start(journal: Arc<Journal>, followers: Vec<Follower>, on_full: OnFull) -> io::Result<Self> {
-        let (stop, stopped) = crossbeam_channel::bounded(1);
-        let mut look = Look { journal, followers, on_full, told: Told::default() };
-        let thread = thread::Builder::new().name("budget".to_owned()).spawn(move || look.run(&stopped))?;
-        Ok(Self { stop, thread })
-    }
-
-    /// Ends it.
-    pub(super) fn stop(self) {
-        drop(self.stop);
-        if self.thread.join().is_err() {
-            tracing::error!("the thread that looks after the disk budget panicked");
-        }
-    }
-}
-
-/// What it looks at, and what it said.
-struct Look {
+/// The budget, and what was said of it.
+pub(super) struct Budget {
     journal: Arc<Journal>,
     followers: Vec<Follower>,
     on_full: OnFull,
     told: Told,
 }
 
-impl Look {
-    fn run(&mut self, stopped: &Receiver<()>) {
-        while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-            match self.look() {
-                Ok(assessment) => self.told.tell(&assessment),
-                Err(error) => tracing::warn!(%error, "the journal's room is not known anew"),
-            }
-        }
+impl Budget {
+    /// Of a journal that these follow.
+    pub(super) fn new(journal: Arc<Journal>, followers: Vec<Follower>, on_full: OnFull) -> Self {
+        Self { journal, followers, on_full, told: Told::default() }
     }
 
-    fn look(&self) -> Result<Assessment, journal::Error> {
+    /// The frame up to which nobody who follows needs the journal any more.
+    pub(super) fn passed_by_all(&self) -> u64 {
+        self.followers.iter().filter_map(|follower| follower.status.needs_behind()).min().unwrap_or(u64::MAX)
+    }
+
+    /// Measures the journal and the disk, tells what is news, and gives a sink up if that is what is left to do.
+    pub(super) fn look(&mut self) -> Result<Assessment, journal::Error> {
+        let assessment = self.assess()?;
+        self.told.tell(&assessment);
+        Ok(assessment)
+    }
+
+    fn assess(&self) -> Result<Assessment, journal::Error> {
         let assessment = self.journal.assess()?;
         if assessment.state == State::Full && self.on_full == OnFull::AbandonSink {
             let needs = self.followers.iter().map(|follower| (follower.status.needs_behind(), follower.is_expendable));

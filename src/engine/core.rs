@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::Failure;
-use super::budget::{Follower, Watch};
+use super::budget::{Budget, Follower};
+use super::keeper::{self, Keeper};
 use super::progress::{Progress, bytes_in};
+use super::{Failure, resuming};
 use crate::backup::Backups;
 use crate::config::Config;
 use crate::geo::GeoIndex;
-use crate::journal::{self, Frame, Journal, JournalId, JournalPosition, Resume, Unopened};
+use crate::journal::{self, Damage, Frame, Journal, JournalId, JournalPosition, Resume, Unopened};
 use crate::live::Feed;
 use crate::pipeline::{History, Parts, Pipeline, Recovering};
 use crate::sink::{self, Embedded, SinkHandle, SinkState, SinkStatus};
@@ -37,8 +38,8 @@ pub(super) struct Core {
     pub(super) geo: Arc<GeoIndex>,
     pub(super) feed: Feed,
     pub(super) backups: Backups,
+    pub(super) keeper: Keeper,
     sink: Option<SinkHandle>,
-    watch: Watch,
     /// Held for as long as the data directory is in use.
     _lock: File,
 }
@@ -70,10 +71,13 @@ impl Core {
             ))
             .into());
         }
-        let history = store.as_ref().map(|store| History {
-            store: store.clone(),
-            stored_sequence: Arc::new(AtomicU64::new(applied.map_or(0, |position| position.sequence))),
-        });
+        progress.total(bytes_in(&journal_dir));
+        let files = Unopened::take(&journal_dir).map_err(Failure::from)?;
+        let first = files.first().map_err(Failure::from)?.unwrap_or(1);
+        let history = match &store {
+            Some(store) => Some(history(store, applied, first)?),
+            None => None,
+        };
         let mut recovering = Recovering::new(Parts {
             config: config.pipeline.clone(),
             dedupe: config.dedupe.clone(),
@@ -84,48 +88,72 @@ impl Core {
             history,
         });
         let began = Instant::now();
-        progress.total(bytes_in(&journal_dir));
+        let resuming = resuming::from_snapshot(&files, &mut recovering).map_err(Failure::Journal)?;
+        let mut journal_bytes = 0;
         let mut apply = |frame: &Frame<'_>| {
             progress.frame(frame.len_bytes(), frame.fixes);
+            journal_bytes += frame.len_bytes() as u64;
             recovering.apply(frame)
         };
-        let resume = Resume { snapshot: None, followed: applied.into_iter().collect() };
-        let opened = Unopened::take(&journal_dir).and_then(|files| files.open(&config.journal, &resume, &mut apply));
+        let followed = applied.into_iter().chain(resuming.reach()).collect();
+        let resume = Resume { snapshot: resuming.snapshot, followed };
+        let opened = files.open(&config.journal, &resume, &mut apply);
         let (journal, recovered) = opened.map_err(|error| match error {
-            journal::Error::Outside { position, journal, last, .. } => mismatch(position, journal, last),
+            journal::Error::Outside { position, journal, first, last } if Some(position) == applied => {
+                mismatch(position, journal, first, last)
+            }
+            journal::Error::Outside { position, journal, last, .. } => snapshot_mismatch(position, journal, last),
+            journal::Error::Damaged { reason: Damage::Gone, .. } if resuming.unusable > 0 => Failure::Journal(format!(
+                "{error}. None of the snapshots beside it reads that stand for what is gone; the log says why"
+            )),
             other => other.into(),
         })?;
         if recovered.cut_bytes > 0 {
             tracing::warn!(bytes = recovered.cut_bytes, "cut a torn end off the journal; none of it was acknowledged");
         }
         tracing::info!(
+            snapshot = resuming.snapshot.map_or(0, |position| position.sequence),
             fixes = recovered.fixes,
             frames = recovered.frames,
             seconds = began.elapsed().as_secs_f64(),
             "journal recovered"
         );
         let journal = Arc::new(journal);
-        let backups = Backups::new(&journal, store.clone(), config.store.clone(), Arc::default());
+        let keeping = Arc::default();
+        let backups = Backups::new(&journal, store.clone(), config.store.clone(), Arc::clone(&keeping));
         let sink = match store {
-            Some(store) => Some(
+            Some(store) => Some({
+                if applied.is_none() && first > 1 {
+                    begin_behind_the_cut(&store, JournalPosition { journal: journal.id(), sequence: first - 1 })?;
+                }
                 sink::start(Embedded::new(store), config.sink, Arc::clone(&journal))
-                    .context("cannot start the embedded store's thread")?,
-            ),
+                    .context("cannot start the embedded store's thread")?
+            }),
             None => None,
         };
-        if recovering.has_outrun_store()
+        let needed = recovering.store_needed(recovered.last);
+        if applied.map_or(0, |position| position.sequence) < needed
             && let Some(sink) = &sink
         {
-            wait_for_store(sink.status(), recovered.last, progress)?;
+            wait_for_store(sink.status(), needed, progress)?;
         }
         let stored_sequence = sink.as_ref().map(SinkHandle::written);
         let pipeline =
             recovering.start(&journal, stored_sequence.as_ref()).context("cannot start the shards' threads")?;
         // Without the store nobody can tell what is new, so it is never given up.
-        let store = sink.iter().map(|sink| Follower { status: Arc::clone(sink.status()), is_expendable: false });
-        let watch = Watch::start(Arc::clone(&journal), store.collect(), config.journal.on_full)
-            .context("cannot start the thread that looks after the disk budget")?;
-        Ok(Self { journal, pipeline, geo, feed, backups, sink, watch, _lock: lock })
+        let followers: Vec<_> =
+            sink.iter().map(|sink| Follower { status: Arc::clone(sink.status()), is_expendable: false }).collect();
+        let keeper = Keeper::start(keeper::Parts {
+            journal: Arc::clone(&journal),
+            snapshots: pipeline.snapshots().clone(),
+            keeping,
+            budget: Budget::new(Arc::clone(&journal), followers, config.journal.on_full),
+            config: config.journal.clone(),
+            recovered: resuming.taken(),
+            recovered_bytes: journal_bytes,
+        });
+        let keeper = keeper.context("cannot start the journal's keeper")?;
+        Ok(Self { journal, pipeline, geo, feed, backups, keeper, sink, _lock: lock })
     }
 
     /// The embedded sink's state, if the store is on.
@@ -138,14 +166,15 @@ impl Core {
     /// # Errors
     /// The journal could not be closed.
     pub(super) fn stop(self) -> anyhow::Result<()> {
-        let Self { journal, pipeline, backups, sink, watch, _lock, .. } = self;
+        let Self { journal, pipeline, backups, keeper, sink, _lock, .. } = self;
         journal.release_brake();
         backups.stop();
-        pipeline.stop();
-        watch.stop();
+        // The doors are closed and all that they took is durable. What the store has by now, the last snapshot leaves to it.
         if let Some(sink) = sink {
             sink.stop(SINK_DRAIN);
         }
+        keeper.stop();
+        pipeline.stop();
         match Arc::try_unwrap(journal) {
             Ok(journal) => journal.close().map_err(Failure::from)?,
             // A probe or a scrape still holds it; it closes itself when the last of them lets go.
@@ -155,9 +184,53 @@ impl Core {
     }
 }
 
+/// The store as the shards see it. One that is empty begins with the first frame of the journal.
+fn history(store: &Store, applied: Option<JournalPosition>, first: u64) -> anyhow::Result<History> {
+    let began = match applied {
+        Some(_) => store.began().context("cannot read the embedded store")?,
+        None => first - 1,
+    };
+    let stored_sequence = Arc::new(AtomicU64::new(applied.map_or(first - 1, |position| position.sequence)));
+    Ok(History { store: store.clone(), stored_sequence, began })
+}
+
+/// Lets an empty store begin with what the journal still has.
+fn begin_behind_the_cut(store: &Store, behind: JournalPosition) -> anyhow::Result<()> {
+    tracing::warn!(
+        frame = behind.sequence,
+        "the store is new and the journal has been cut: fixes up to this frame are not in any track, and what is older than \
+         a driver's memory of that time is refused as `past`, unless the store has it as a duplicate"
+    );
+    store.begin(behind).context("cannot write the embedded store")
+}
+
+/// Says how a snapshot is not of the journal beside it.
+fn snapshot_mismatch(snapshot: JournalPosition, journal: JournalId, last: u64) -> Failure {
+    let sequence = snapshot.sequence;
+    Failure::Mismatch(if snapshot.journal == journal {
+        format!(
+            "the journal ends with frame {last}, and a snapshot beside it has what was durable up to frame {sequence}: the \
+             journal has lost its end. Restore it from a backup"
+        )
+    } else {
+        format!(
+            "a snapshot in the journal's directory is of journal {}, and the segments beside it are of {journal}: put those \
+             together that belong together, or move the files `*.snapshot` away if the segments begin with frame 1",
+            snapshot.journal
+        )
+    })
+}
+
 /// Says how a store's position is not in the journal beside it. With such a store, what is a duplicate could not be told.
-fn mismatch(applied: JournalPosition, journal: JournalId, last: u64) -> Failure {
-    Failure::Mismatch(if applied.journal == journal {
+fn mismatch(applied: JournalPosition, journal: JournalId, first: u64, last: u64) -> Failure {
+    Failure::Mismatch(if applied.journal == journal && applied.sequence < first {
+        format!(
+            "the store holds fixes up to frame {}, and the journal beside it begins with frame {first}: what was between has \
+             been cut off while the store was not there to take it. Restore a store that is newer, or move the directory \
+             `store` away to go on without the history in it",
+            applied.sequence
+        )
+    } else if applied.journal == journal {
         format!(
             "the journal ends with frame {last}, and the store holds fixes up to frame {}: the journal has lost its end. \
              Restore it from a backup; fixes of the frames between are only in the directory `store`",

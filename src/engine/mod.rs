@@ -5,10 +5,12 @@ mod backing_up;
 mod budget;
 mod core;
 mod http_ports;
+mod keeper;
 mod metrics;
 mod open_files;
 mod progress;
 mod replaying;
+mod resuming;
 
 use std::fs::File;
 use std::path::PathBuf;

@@ -376,6 +376,11 @@ impl Appender {
         self.room.is_full()
     }
 
+    /// Its number, which stands in its frames: from 0 on with each start.
+    pub fn number(&self) -> u16 {
+        self.id
+    }
+
     /// Hands a turn over, to be made durable behind all that was handed over before. Does not block while there are at
     /// most [`TURNS_IN_FLIGHT_MAX`]. An error says that the turn will not be written; after an `Ok` only the callback
     /// says that it was.

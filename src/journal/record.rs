@@ -17,8 +17,8 @@
 
 use super::error::Malformed;
 use super::frame::{FRAME_BYTES_MAX, HEADER_BYTES};
-use crate::counts::Counts;
-use crate::fix::{Fix, Reason};
+use crate::counts::{COUNTS_BYTES_MAX, Counts};
+use crate::fix::Fix;
 use crate::ids::{DriverKey, TenantId, is_driver_id, is_tenant_id};
 use crate::limits::{DRIVER_ID_BYTES_MAX, TENANT_ID_BYTES_MAX};
 use crate::packed::{FIX_BYTES_MAX, Packer, Unpacker, VARINT_BYTES_MAX, put_varint, take_varint};
@@ -32,9 +32,6 @@ const DRIVER: u8 = 0xc0;
 const NEVER: u8 = DRIVER - 1;
 const _: () = assert!(DRIVER as usize + DRIVER_ID_BYTES_MAX - 1 == u8::MAX as usize);
 
-/// Counters of a tenant: stored, late, duplicate, refusals.
-const COUNTERS_LEN: usize = 3 + Reason::COUNT;
-
 /// How many of a frame's tenants, the newest, are looked through for one that is named again.
 const TENANTS_LOOKED_AT: usize = 16;
 
@@ -45,7 +42,7 @@ const TENANT_CALL_BYTES_MAX: usize = 2 + TENANT_ID_BYTES_MAX + 1 + VARINT_BYTES_
 const FIX_CALL_BYTES_MAX: usize = TENANT_CALL_BYTES_MAX + 1 + DRIVER_ID_BYTES_MAX + FIX_BYTES_MAX;
 
 /// Most that [`TurnEncoder::counters`] appends.
-const COUNTERS_CALL_BYTES_MAX: usize = TENANT_CALL_BYTES_MAX + 1 + (2 + COUNTERS_LEN) * VARINT_BYTES_MAX;
+const COUNTERS_CALL_BYTES_MAX: usize = TENANT_CALL_BYTES_MAX + 1 + VARINT_BYTES_MAX + COUNTS_BYTES_MAX;
 
 /// Tenants whose counters a turn has room for, however many fixes it holds.
 pub const TURN_TENANTS_MAX: usize = 256;
@@ -143,18 +140,13 @@ impl TurnEncoder {
     /// Adds what became of a tenant's fixes in this turn: after its fixes, for [`TURN_TENANTS_MAX`] tenants at most. Nothing
     /// is written where nothing was counted.
     pub fn counters(&mut self, tenant: &TenantId, delta: &Counts) {
-        let values = values_of(delta);
-        let mask = values.iter().rev().fold(0_u64, |mask, value| mask << 1 | u64::from(*value != 0));
-        if mask == 0 {
+        if *delta == Counts::default() {
             return;
         }
         let index = self.tenant_index(tenant);
         self.bytes.push(COUNTERS);
         put_varint(&mut self.bytes, index as u64);
-        put_varint(&mut self.bytes, mask);
-        for value in values.into_iter().filter(|value| *value != 0) {
-            put_varint(&mut self.bytes, value);
-        }
+        delta.pack(&mut self.bytes);
     }
 
     /// Whether nothing was added since [`TurnEncoder::begin`].
@@ -228,13 +220,6 @@ fn is_same(left: &TenantId, right: &TenantId) -> bool {
     std::ptr::eq(left.as_str(), right.as_str()) || left == right
 }
 
-fn values_of(counts: &Counts) -> [u64; COUNTERS_LEN] {
-    let mut values = [0; COUNTERS_LEN];
-    values[..3].copy_from_slice(&[counts.stored, counts.late, counts.duplicate]);
-    values[3..].copy_from_slice(&counts.rejected);
-    values
-}
-
 /// One decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
@@ -292,22 +277,6 @@ impl<'a> Records<'a> {
         self.tenants.get(index).copied()
     }
 
-    fn counts(&mut self) -> Option<Counts> {
-        let mask = take_varint(&mut self.input)?;
-        if mask >> COUNTERS_LEN != 0 {
-            return None;
-        }
-        let mut values = [0; COUNTERS_LEN];
-        for (index, value) in values.iter_mut().enumerate() {
-            if mask >> index & 1 == 1 {
-                *value = take_varint(&mut self.input)?;
-            }
-        }
-        let mut counts = Counts { stored: values[0], late: values[1], duplicate: values[2], ..Counts::default() };
-        counts.rejected.copy_from_slice(&values[3..]);
-        Some(counts)
-    }
-
     /// The next record; tenants on their own are none. `None` if what is there does not read.
     fn read(&mut self) -> Option<Option<Record<'a>>> {
         loop {
@@ -332,7 +301,7 @@ impl<'a> Records<'a> {
                 }
                 COUNTERS => {
                     let tenant = self.known_tenant()?;
-                    return Some(Some(Record::Counters { tenant, counts: self.counts()? }));
+                    return Some(Some(Record::Counters { tenant, counts: Counts::unpack(&mut self.input)? }));
                 }
                 DRIVER.. => {
                     let name = self.take(usize::from(first - DRIVER) + 1).filter(|name| is_driver_id(name))?;

@@ -94,7 +94,7 @@ fn chunk_header(number: u64, content: &[u8]) -> [u8; CHUNK_HEADER_BYTES] {
     bytes
 }
 
-/// A snapshot that is being written. Dropped unfinished, it leaves a file that the next one overwrites.
+/// A snapshot that is being written. Dropped unfinished, it leaves nothing: with the disk full, the journal needs the room.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     storage: Arc<dyn Storage>,
@@ -103,6 +103,16 @@ pub struct SnapshotWriter {
     chunks: u64,
     end: u64,
     synced: u64,
+    is_finished: bool,
+}
+
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // What cannot be removed is overwritten by the next.
+            drop(self.storage.remove(UNBORN_NAME));
+        }
+    }
 }
 
 impl SnapshotWriter {
@@ -114,7 +124,7 @@ impl SnapshotWriter {
         };
         let file = begin().map_err(Error::io("begin a snapshot"))?;
         let (end, synced) = (HEADER_BYTES as u64, 0);
-        Ok(Self { storage: Arc::clone(storage), file, position, chunks: 0, end, synced })
+        Ok(Self { storage: Arc::clone(storage), file, position, chunks: 0, end, synced, is_finished: false })
     }
 
     /// Adds a chunk, at most [`CHUNK_BYTES_MAX`] long; an empty one is none. Blocks for the disk at times.
@@ -132,6 +142,7 @@ impl SnapshotWriter {
             writer.storage.sync_names()
         };
         finish(&mut self).map_err(Error::io("finish a snapshot"))?;
+        self.is_finished = true;
         let kept = list(self.storage.as_ref())?;
         for outdated in &kept[..kept.len().saturating_sub(KEPT)] {
             self.storage.remove(&name(*outdated)).map_err(Error::io("remove an old snapshot"))?;

@@ -57,6 +57,12 @@ impl Books {
         page(&mut pages, tenant).judged.add(counts);
     }
 
+    /// What is final, of every tenant.
+    pub fn judged(&self) -> Vec<(TenantId, Counts)> {
+        let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.iter().map(|(tenant, page)| (tenant.clone(), page.judged)).collect()
+    }
+
     /// Adds a copy of every page to `total`.
     pub fn add_to(&self, total: &mut HashMap<TenantId, Page>) {
         let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);

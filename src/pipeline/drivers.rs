@@ -50,7 +50,17 @@ impl Drivers {
         index
     }
 
+    /// How many there are: their places are those below.
+    pub(super) fn len(&self) -> DriverIndex {
+        self.drivers.len() as DriverIndex
+    }
+
     /// The driver at a place.
+    pub(super) fn get(&self, index: DriverIndex) -> &Driver {
+        &self.drivers[index as usize]
+    }
+
+    /// The driver at a place, to change it.
     pub(super) fn at(&mut self, index: DriverIndex) -> &mut Driver {
         &mut self.drivers[index as usize]
     }

@@ -55,10 +55,13 @@ pub(super) fn judge_element(
     if timeless {
         fix.time = window.next_free(fix.time);
         // A look or two into the store, not one for each millisecond that is taken there: above the floor memory knows.
-        if window.place(fix.time) == Place::BelowFloor
-            && (shared.history.is_none() || is_stored(shared, key, fix.time)?)
-        {
-            fix.time = window.next_free_above_floor();
+        let is_free = match window.place(fix.time) {
+            Place::Forgotten => false,
+            Place::BelowFloor => !is_stored(shared, key, fix.time)?,
+            Place::Newest | Place::Late | Place::Taken => true,
+        };
+        if !is_free {
+            fix.time = window.next_free_in_memory();
         }
     }
     let late = match window.place(fix.time) {
@@ -67,14 +70,17 @@ pub(super) fn judge_element(
         Place::Taken => return Err(NotStored::Verdict(Verdict::Duplicate)),
         Place::BelowFloor if is_stored(shared, key, fix.time)? => return Err(NotStored::Verdict(Verdict::Duplicate)),
         Place::BelowFloor => true,
+        // What the store has of it, it knows; of the rest nobody can say whether it is new.
+        Place::Forgotten if is_stored(shared, key, fix.time)? => return Err(NotStored::Verdict(Verdict::Duplicate)),
+        Place::Forgotten => return Err(Reason::Past.into()),
     };
     window.insert(fix);
     Ok((index, fix, late))
 }
 
-/// Whether the store holds a fix that memory cannot tell of.
+/// Whether the store holds a fix that memory cannot tell of. None that is off does.
 fn is_stored(shared: &Shared, key: &DriverKey, time: TimestampMs) -> Result<bool, NotStored> {
-    let Some(history) = &shared.history else { return Err(Reason::Past.into()) };
+    let Some(history) = &shared.history else { return Ok(false) };
     history.store.contains(key.tenant().as_str(), key.driver().as_str(), time).map_err(|error| {
         tracing::error!(%error, "the store did not say whether a fix is new, and this shard gives up: see to the disk of `data_dir`, then restart");
         NotStored::StoreFailed

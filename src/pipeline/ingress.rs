@@ -25,10 +25,10 @@ const REQUESTS_IN_FLIGHT_MAX: usize = 512;
 /// Looks at a track's newest end that wait at once.
 const QUERIES_IN_FLIGHT_MAX: usize = 256;
 
-/// What a shard's inbox is needed for beside the doors: turns that end, requests, looks, the
+/// What a shard's inbox is needed for beside the doors: turns that end, requests, looks, a snapshot, the
 /// news that the journal failed, and the word to stop.
 pub(super) const INBOX_MESSAGES_RESERVED: usize =
-    TURNS_IN_FLIGHT_MAX + REQUESTS_IN_FLIGHT_MAX + QUERIES_IN_FLIGHT_MAX + 2;
+    TURNS_IN_FLIGHT_MAX + REQUESTS_IN_FLIGHT_MAX + QUERIES_IN_FLIGHT_MAX + 3;
 
 /// The pipeline is stopping, or its journal is full or failed: nothing is promised to be stored, try again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

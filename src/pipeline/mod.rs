@@ -11,6 +11,7 @@ mod ingress;
 mod judge;
 mod registry;
 mod shard;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod unstored;
@@ -30,6 +31,7 @@ pub use ingress::{Claim, Ingress, RouteError, TrackError, Unavailable};
 pub use judge::Rules;
 pub use registry::Config as RegistryConfig;
 pub use shard::History;
+pub use snapshot::{SnapshotCheck, SnapshotError, SnapshotReach, SnapshotTaken, Snapshots};
 
 use crate::counts::Counts;
 use crate::geo::GeoIndex;
@@ -40,6 +42,8 @@ use account::Books;
 use ingress::{INBOX_MESSAGES_MAX, INBOX_MESSAGES_RESERVED};
 use registry::Registry;
 use shard::{Message, SEQUENCE_MAX, Shard, Shared, UNSTORED_FIXES_MAX};
+use snapshot::{Restored, StoreReach};
+use window::Leave;
 
 /// How the pipeline is cut.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +77,7 @@ pub struct Recovering {
     stored_sequence: u64,
     /// Fixes beyond it.
     unstored_fixes: usize,
+    restored: Restored,
     books: Vec<Arc<Books>>,
     shards: Vec<Shard>,
     ingress: Ingress,
@@ -84,6 +89,7 @@ pub struct Pipeline {
     threads: Vec<JoinHandle<()>>,
     failed: Arc<AtomicBool>,
     waiting_for_store: Arc<AtomicUsize>,
+    snapshots: Snapshots,
 }
 
 /// What the pipeline is built from.
@@ -132,7 +138,8 @@ impl Recovering {
         let senders = inboxes.iter().map(|(sender, _)| sender.clone()).collect();
         let ingress = Ingress::new(senders, books.clone(), Arc::clone(&registry), shared.history.clone());
         let shards = books.iter().map(|books| Shard::new(shared.clone(), Arc::clone(books))).collect();
-        Self { shared, registry, inboxes, stored_sequence, unstored_fixes: 0, books, shards, ingress }
+        let restored = Restored::default();
+        Self { shared, registry, inboxes, stored_sequence, unstored_fixes: 0, restored, books, shards, ingress }
     }
 
     /// Takes in one frame's decisions. They are applied, not judged again.
@@ -141,6 +148,7 @@ impl Recovering {
     /// The frame is sound and holds what this version does not know.
     pub fn apply(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
         let mut current: Option<(Arc<DriverKey>, usize)> = None;
+        let is_counted = self.restored.counts(frame);
         for record in frame.records() {
             match record? {
                 Record::Driver { tenant, driver } => {
@@ -156,15 +164,19 @@ impl Recovering {
                 Record::Fix { fix, late } => {
                     let (key, shard) = current.as_ref().ok_or(Malformed)?;
                     self.unstored_fixes += usize::from(frame.sequence > self.stored_sequence);
-                    let stored_sequence = if self.has_outrun_store() { SEQUENCE_MAX } else { self.stored_sequence };
-                    self.shards[*shard].recover(key, &fix, frame.sequence, stored_sequence);
+                    let leave = self.leave();
+                    self.shards[*shard].recover(key, &fix, frame.sequence, leave);
                     // Stored fixes are counted where they stand; counter records hold what else became of others.
                     let counts = Counts { stored: 1, late: u64::from(late), ..Counts::default() };
-                    self.books[*shard].recover(key.tenant(), &counts);
+                    if !is_counted {
+                        self.books[*shard].recover(key.tenant(), &counts);
+                    }
                 }
                 Record::Counters { tenant, counts } => {
                     let tenant = self.recover_tenant(tenant).ok_or(Malformed)?;
-                    self.books[0].recover(&tenant, &Counts { stored: 0, late: 0, ..counts });
+                    if !is_counted {
+                        self.books[0].recover(&tenant, &Counts { stored: 0, late: 0, ..counts });
+                    }
                 }
             }
         }
@@ -175,6 +187,11 @@ impl Recovering {
     /// hold less than a shard needs, and the store has to reach the journal's end before [`Recovering::start`].
     pub fn has_outrun_store(&self) -> bool {
         self.unstored_fixes > UNSTORED_FIXES_MAX
+    }
+
+    /// Which recovered fixes may leave memory.
+    fn leave(&self) -> Leave {
+        self.shared.leave(if self.has_outrun_store() { SEQUENCE_MAX } else { self.stored_sequence })
     }
 
     fn recover_tenant(&self, name: &str) -> Option<TenantId> {
@@ -188,6 +205,12 @@ impl Recovering {
     /// # Errors
     /// The operating system gives no thread.
     pub fn start(self, journal: &Journal, stored_sequence: Option<&Arc<AtomicU64>>) -> std::io::Result<Pipeline> {
+        let store = self.shared.history.as_ref().map(|history| StoreReach {
+            began: history.began,
+            applied: self.stored_sequence,
+            written: Arc::clone(stored_sequence.unwrap_or(&history.stored_sequence)),
+        });
+        let snapshots = Snapshots::new(self.inboxes.iter().map(|(sender, _)| sender.clone()).collect(), store);
         let mut threads = Vec::with_capacity(self.shards.len());
         for (index, (mut shard, (sender, inbox))) in self.shards.into_iter().zip(self.inboxes).enumerate() {
             shard.recover_index();
@@ -215,7 +238,7 @@ impl Recovering {
             })?);
         }
         let Shared { failed, waiting_for_store, .. } = self.shared;
-        Ok(Pipeline { ingress: self.ingress, threads, failed, waiting_for_store })
+        Ok(Pipeline { ingress: self.ingress, threads, failed, waiting_for_store, snapshots })
     }
 }
 
@@ -233,6 +256,11 @@ impl Pipeline {
     /// How many shards take nothing in until the store has caught up, for as long as the pipeline lives.
     pub fn waiting_for_store(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.waiting_for_store)
+    }
+
+    /// Takes snapshots, for as long as the pipeline lives.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
     }
 
     /// Ends what is under way and stops. Doors are closed before.

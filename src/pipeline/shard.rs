@@ -16,7 +16,9 @@ use super::element::{NotStored, judge_element};
 use super::ingress::INBOX_MESSAGES_MAX;
 use super::judge::Rules;
 use super::registry::Registry;
+use super::snapshot::{Capture, Request, Source};
 use super::unstored::Unstored;
+use super::window::{Gone, Leave};
 use crate::counts::Counts;
 use crate::fix::{Fix, Verdict};
 use crate::geo::GeoIndex;
@@ -54,6 +56,8 @@ pub(super) enum Message {
     JournalFailed,
     /// Tell the durable fixes in memory of a driver.
     Recent(RecentQuery),
+    /// Tell everything, for a snapshot.
+    Snapshot(Request),
     /// End what is under way, give everything back and leave.
     Stop,
 }
@@ -78,6 +82,8 @@ pub struct History {
     pub store: Store,
     /// The frame up to which the store holds everything.
     pub stored_sequence: Arc<AtomicU64>,
+    /// The frame behind which the store began: what is older, it never had. 0: it has all from the journal's first on.
+    pub began: u64,
 }
 
 /// What all shards share.
@@ -88,7 +94,7 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) geo: Arc<GeoIndex>,
     pub(super) feed: Feed,
-    /// `None`: the store is off, and what is below the floor is `past`.
+    /// `None`: the store is off, and what left memory is forgotten.
     pub(super) history: Option<History>,
     /// This shard's part of [`UNSTORED_FIXES_MAX`].
     pub(super) unstored_fixes_max: usize,
@@ -99,10 +105,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// The frame up to which fixes may leave memory.
+    /// The frame up to which the store holds everything.
     fn stored_sequence(&self) -> u64 {
-        // Without a store nothing is waited for: a fix may go once it is durable.
         self.history.as_ref().map_or(SEQUENCE_MAX, |history| history.stored_sequence.load(Ordering::Acquire))
+    }
+
+    /// Which fixes may leave memory, and where to, when the store holds everything up to this frame.
+    pub(super) fn leave(&self, stored_sequence: u64) -> Leave {
+        if self.history.is_some() { Leave::ToStore(stored_sequence) } else { Leave::ForGood }
     }
 }
 
@@ -131,6 +141,12 @@ pub(super) struct Shard {
     in_flight: VecDeque<Turn>,
     unstored: Unstored,
     encoder: TurnEncoder,
+    /// The last of its turns that ended, by its frame; 0 if none did since the start.
+    ended: u64,
+    /// Its part of a snapshot that is being taken.
+    capture: Option<Capture>,
+    /// Fixes from a snapshot that the store lacks, by frame, until all have come.
+    restored_unstored: Vec<(u64, DriverIndex)>,
     /// The journal takes nothing more, or the store does not say what is new: nothing can be judged any more.
     has_failed: bool,
     is_waiting_for_store: bool,
@@ -148,6 +164,9 @@ impl Shard {
             in_flight: VecDeque::new(),
             unstored: Unstored::default(),
             encoder: TurnEncoder::new(),
+            ended: 0,
+            capture: None,
+            restored_unstored: Vec::new(),
             has_failed: false,
             is_waiting_for_store: false,
             is_waiting_for_room: false,
@@ -155,19 +174,55 @@ impl Shard {
     }
 
     /// Takes in a fix that the journal holds. Nothing is judged: the journal's decisions stand.
-    pub(super) fn recover(&mut self, key: &Arc<DriverKey>, fix: &Fix, sequence: u64, stored_sequence: u64) {
-        let index = self.drivers.find(key).unwrap_or_else(|| {
-            self.shared.registry.add_driver();
-            self.drivers.insert(Arc::clone(key))
-        });
+    pub(super) fn recover(&mut self, key: &Arc<DriverKey>, fix: &Fix, sequence: u64, leave: Leave) {
+        let index = self.recovered_driver(key);
         let window = &mut self.drivers.at(index).window;
         window.insert(*fix);
         window.mark_durable(fix.time, sequence);
-        window.trim(self.shared.window_fixes, stored_sequence);
+        window.trim(self.shared.window_fixes, leave);
         let is_overfull = window.len() > self.shared.window_fixes;
-        if self.shared.history.is_some() && sequence > stored_sequence {
+        if matches!(leave, Leave::ToStore(stored_sequence) if sequence > stored_sequence) {
             self.unstored.add(sequence, 1, is_overfull.then_some(index));
         }
+    }
+
+    /// Takes in what a snapshot has of a driver: fixes with their frames, and what left. `is_unstored` tells the frames that
+    /// the store lacks, as far as they are not recovered from the journal behind.
+    pub(super) fn restore(
+        &mut self,
+        key: &Arc<DriverKey>,
+        gone: Gone,
+        fixes: &[(Fix, u64)],
+        leave: Leave,
+        is_unstored: impl Fn(u64) -> bool,
+    ) {
+        let index = self.recovered_driver(key);
+        let window = &mut self.drivers.at(index).window;
+        window.recover_gone(gone);
+        for (fix, sequence) in fixes {
+            window.insert(*fix);
+            window.mark_durable(fix.time, *sequence);
+            if matches!(leave, Leave::ToStore(_)) && is_unstored(*sequence) {
+                self.restored_unstored.push((*sequence, index));
+            }
+        }
+        window.trim(self.shared.window_fixes, leave);
+    }
+
+    /// All of the snapshot has come.
+    pub(super) fn restored(&mut self) {
+        let mut unstored = std::mem::take(&mut self.restored_unstored);
+        unstored.sort_unstable();
+        for (sequence, index) in unstored {
+            self.unstored.add(sequence, 1, [index]);
+        }
+    }
+
+    fn recovered_driver(&mut self, key: &Arc<DriverKey>) -> DriverIndex {
+        self.drivers.find(key).unwrap_or_else(|| {
+            self.shared.registry.add_driver();
+            self.drivers.insert(Arc::clone(key))
+        })
     }
 
     /// Puts every recovered driver where it was last.
@@ -192,10 +247,9 @@ impl Shard {
     pub(super) fn run(&mut self, inbox: &Receiver<Message>, appender: &Appender) {
         let mut stopping = false;
         loop {
-            let told = if self.unstored.is_empty() && !self.is_waiting_for_room {
-                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                inbox.recv_timeout(WAITING_LOOK)
+            let told = match self.pause() {
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(pause) => inbox.recv_timeout(pause),
             };
             match told {
                 Ok(message) => stopping |= self.told(message),
@@ -210,6 +264,7 @@ impl Shard {
             while !self.has_failed && self.may_turn(appender) {
                 self.turn(appender);
             }
+            self.go_on_with_capture(appender);
             if self.has_failed {
                 self.give_back_unjudged();
                 self.shared.failed.store(true, Ordering::Release);
@@ -221,6 +276,12 @@ impl Shard {
                 break;
             }
         }
+    }
+
+    /// How long to wait for a message; `None`: there is nothing to do before one comes.
+    fn pause(&self) -> Option<Duration> {
+        let capture = self.capture.as_ref().and_then(Capture::pause);
+        capture.or((!self.unstored.is_empty() || self.is_waiting_for_room).then_some(WAITING_LOOK))
     }
 
     /// After a panic: whatever it was doing, it does no more, and what comes is given back.
@@ -235,6 +296,8 @@ impl Shard {
             Message::Durable(sequence) => self.end_turn(sequence),
             Message::JournalFailed => self.has_failed = true,
             Message::Recent(query) => self.tell_recent(query),
+            // One that was under way is not wanted any more.
+            Message::Snapshot(request) => self.capture = Some(Capture::new(request, self.in_flight.len())),
             Message::Stop => return true,
         }
         false
@@ -355,7 +418,11 @@ impl Shard {
     fn end_turn(&mut self, sequence: u64) {
         // None: the shard gave up and gave this turn back; the store may have it, and nobody was told.
         let Some(turn) = self.in_flight.pop_front() else { return };
-        let stored_sequence = self.shared.stored_sequence();
+        self.ended = sequence;
+        if let Some(capture) = &mut self.capture {
+            capture.turn_ended();
+        }
+        let leave = self.shared.leave(self.shared.stored_sequence());
         let mut overfull = Vec::new();
         for (at, accepted) in turn.accepted.iter().enumerate() {
             let driver = self.drivers.at(accepted.driver);
@@ -365,7 +432,7 @@ impl Shard {
             if followed {
                 continue;
             }
-            driver.window.trim(self.shared.window_fixes, stored_sequence);
+            driver.window.trim(self.shared.window_fixes, leave);
             if driver.window.len() > self.shared.window_fixes {
                 overfull.push(accepted.driver);
             }
@@ -412,10 +479,20 @@ impl Shard {
             return;
         }
         let stored_sequence = self.shared.stored_sequence();
+        let leave = self.shared.leave(stored_sequence);
         while let Some(overfull) = self.unstored.take_stored(stored_sequence) {
             for driver in overfull {
-                self.drivers.at(driver).window.trim(self.shared.window_fixes, stored_sequence);
+                self.drivers.at(driver).window.trim(self.shared.window_fixes, leave);
             }
+        }
+    }
+
+    fn go_on_with_capture(&mut self, appender: &Appender) {
+        let Some(capture) = &mut self.capture else { return };
+        let source =
+            Source { appender: appender.number(), ended: self.ended, books: &self.books, drivers: &self.drivers };
+        if self.has_failed || !capture.go_on(source) {
+            self.capture = None;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, atomic::AtomicU64};
 use std::time::{Duration, SystemTime};
@@ -12,10 +12,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::fix::{Element, Reason, Report, Verdict};
 use crate::journal::tests::crash_image::{Disk, EIO, Fault, Operation};
-use crate::journal::{self, Resume, Space, Storage, StorageFile, Unopened};
+use crate::journal::{self, JournalPosition, Recovered, Resume, Space, Storage, StorageFile, Unopened};
 use crate::sink::{self, Embedded, SinkHandle};
 use crate::store::Store;
 use crate::units::TimestampMs;
+
+mod snapshots;
 
 /// After every fix of these tests, so that nothing is in the future.
 const NOW: TimestampMs = TimestampMs(1_708_093_024_000);
@@ -34,10 +36,24 @@ struct Running {
     journal: Arc<Journal>,
     sink: Option<SinkHandle>,
     geo: Arc<GeoIndex>,
+    recovered: Recovered,
 }
 
 impl Running {
+    /// Starts as the engine does: from the newest snapshot, if there is one.
     fn start(dir: &Path, shards: usize, window_fixes: usize, has_store: bool) -> Self {
+        Self::start_with(dir, shards, window_fixes, has_store, false)
+    }
+
+    /// As if the journal began behind the newest snapshot.
+    fn start_behind_a_cut(dir: &Path, shards: usize, window_fixes: usize, has_store: bool) -> Self {
+        Self::start_with(dir, shards, window_fixes, has_store, true)
+    }
+
+    fn start_with(dir: &Path, shards: usize, window_fixes: usize, has_store: bool, is_cut: bool) -> Self {
+        let files = Unopened::take(&dir.join("journal")).unwrap();
+        let snapshot = files.snapshots().unwrap().first().copied();
+        let behind = snapshot.filter(|_| is_cut).unwrap_or(0);
         let store = has_store.then(|| Store::open(&dir.join("store"), &crate::store::Config::default()).unwrap());
         let applied = store.as_ref().and_then(|store| store.applied().unwrap());
         let geo = Arc::new(GeoIndex::default());
@@ -49,23 +65,43 @@ impl Running {
             geo: Arc::clone(&geo),
             feed: Feed::default(),
             history: store.clone().map(|store| History {
+                began: if applied.is_none() { behind } else { store.began().unwrap() },
+                stored_sequence: Arc::new(AtomicU64::new(applied.map_or(behind, |position| position.sequence))),
                 store,
-                stored_sequence: Arc::new(AtomicU64::new(applied.map_or(0, |position| position.sequence))),
             }),
         });
+        let snapshot = snapshot.map(|sequence| {
+            let position = files.read_snapshot(sequence, &mut |chunk| recovering.restore(chunk)).unwrap();
+            recovering.restored();
+            position
+        });
+        let resume = Resume { snapshot, followed: applied.into_iter().collect() };
         let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
-        let (journal, _) = journal::open(&dir.join("journal"), &journal::Config::default(), &mut apply).unwrap();
+        let (journal, recovered) = files.open(&journal::Config::default(), &resume, &mut apply).unwrap();
         let journal = Arc::new(journal);
+        if let Some(store) = store.as_ref().filter(|_| applied.is_none() && behind > 0) {
+            store.begin(JournalPosition { journal: journal.id(), sequence: behind }).unwrap();
+        }
         let config = sink::Config { batch_age_ms_max: 1, ..sink::Config::default() };
         let sink = store.map(|store| sink::start(Embedded::new(store), config, Arc::clone(&journal)).unwrap());
+        await_store(sink.as_ref(), recovering.store_needed(recovered.last));
         let pipeline = recovering.start(&journal, sink.as_ref().map(SinkHandle::written).as_ref()).unwrap();
-        Self { pipeline, journal, sink, geo }
+        Self { pipeline, journal, sink, geo, recovered }
+    }
+
+    /// Waits until the store, if there is one, has everything up to a frame.
+    fn await_store(&self, sequence: u64) {
+        await_store(self.sink.as_ref(), sequence);
     }
 
     /// Judges all elements of one driver as one batch.
     fn judge(&self, driver: &str, received: Received, elements: &[Element]) -> Vec<Verdict> {
+        self.judge_of("acme", driver, received, elements)
+    }
+
+    fn judge_of(&self, tenant: &str, driver: &str, received: Received, elements: &[Element]) -> Vec<Verdict> {
         let ingress = self.pipeline.ingress();
-        let key = ingress.route("acme", driver).unwrap();
+        let key = ingress.route(tenant, driver).unwrap();
         let claim = ingress.claim(1).unwrap();
         let (sender, judged) = mpsc::sync_channel(1);
         let mut batch = Batch::new(received, Arc::new(Waiting(sender)));
@@ -77,9 +113,13 @@ impl Running {
     }
 
     fn track(&self, driver: &str) -> Vec<i64> {
+        self.track_of("acme", driver)
+    }
+
+    fn track_of(&self, tenant: &str, driver: &str) -> Vec<i64> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (from, to) = (TimestampMs(i64::MIN), TimestampMs(i64::MAX));
-        let track = runtime.block_on(self.pipeline.ingress().track("acme", driver, from, to, usize::MAX)).unwrap();
+        let track = runtime.block_on(self.pipeline.ingress().track(tenant, driver, from, to, usize::MAX)).unwrap();
         track.unwrap_or_default().iter().map(|fix| fix.time.0).collect()
     }
 
@@ -94,6 +134,12 @@ impl Running {
             sink.stop(Duration::from_secs(5));
         }
         Arc::into_inner(journal).unwrap().close().unwrap();
+    }
+}
+
+fn await_store(sink: Option<&SinkHandle>, sequence: u64) {
+    while sink.is_some_and(|sink| sink.written().load(Ordering::Acquire) < sequence) {
+        thread::yield_now();
     }
 }
 
@@ -247,7 +293,7 @@ fn a_full_registry_knows_its_own_and_no_more() {
     let journal = Arc::new(journal);
     let geo = Arc::default();
     let pipeline = recovering.start(&journal, None).unwrap();
-    let running = Running { pipeline, journal, sink: None, geo };
+    let running = Running { pipeline, journal, sink: None, geo, recovered: Recovered::default() };
     assert_eq!(running.judge("d1", Received::Live(NOW), &[at(1)]), [Verdict::Accepted]);
     assert_eq!(running.judge("d2", Received::Live(NOW), &[at(1)]), [Verdict::Rejected(Reason::UnknownDriver)]);
     assert_eq!(running.judge("d1", Received::Live(NOW), &[at(2)]), [Verdict::Accepted]);
@@ -277,7 +323,8 @@ impl Roomy {
         let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
         let (journal, _) = files.open(&journal::Config::default(), &Resume::default(), &mut apply).unwrap();
         let pipeline = recovering.start(&journal, None).unwrap();
-        Running { pipeline, journal: Arc::new(journal), sink: None, geo: Arc::default() }
+        let (journal, geo) = (Arc::new(journal), Arc::default());
+        Running { pipeline, journal, sink: None, geo, recovered: Recovered::default() }
     }
 }
 
@@ -358,7 +405,13 @@ fn a_journal_that_fails_gives_everything_back_unjudged_and_lets_the_engine_end()
     let (journal, _) =
         Unopened::on(Arc::new(disk.clone())).open(&journal::Config::default(), &Resume::default(), &mut apply).unwrap();
     let pipeline = recovering.start(&journal, None).unwrap();
-    let running = Running { pipeline, journal: Arc::new(journal), sink: None, geo: Arc::default() };
+    let running = Running {
+        pipeline,
+        journal: Arc::new(journal),
+        sink: None,
+        geo: Arc::default(),
+        recovered: Recovered::default(),
+    };
 
     assert_eq!(running.judge("d", Received::Live(NOW), &[at(1)]), [Verdict::Accepted]);
     disk.fail(Operation::Sync, 0, Fault::Errno(EIO));
@@ -434,14 +487,14 @@ fn a_store_that_never_catches_up_does_not_hold_up_the_stop() {
         geo: Arc::default(),
         feed: Feed::default(),
         // Nobody writes to it.
-        history: Some(History { store, stored_sequence: Arc::default() }),
+        history: Some(History { store, stored_sequence: Arc::default(), began: 0 }),
     });
     let mut apply = |frame: &Frame<'_>| recovering.apply(frame);
     let (journal, _) = journal::open(&dir.path().join("journal"), &journal::Config::default(), &mut apply).unwrap();
     let journal = Arc::new(journal);
     let pipeline = recovering.start(&journal, None).unwrap();
     let waiting = pipeline.waiting_for_store();
-    let running = Running { pipeline, journal, sink: None, geo: Arc::default() };
+    let running = Running { pipeline, journal, sink: None, geo: Arc::default(), recovered: Recovered::default() };
 
     let chunk = UNSTORED_FIXES_MAX as i64 / 40;
     for turn in 0..40 {

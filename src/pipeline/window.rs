@@ -8,6 +8,9 @@ use crate::units::TimestampMs;
 /// The sequence of a fix that was judged and is not synced yet.
 const PENDING: u64 = u64::MAX;
 
+/// In place of the sequence of a fix that no store has and none will get: its frame went before the store began.
+pub(super) const UNSTORED: u64 = 0;
+
 /// A window gives memory back when it has room for so many times what it holds,
 const SPARE_FACTOR_MAX: usize = 8;
 
@@ -33,20 +36,54 @@ pub(super) enum Place {
     Taken,
     /// So old that memory cannot tell: only the store knows whether the time is free.
     BelowFloor,
+    /// So old that nobody can tell for sure: fixes have left memory that no store has.
+    Forgotten,
 }
 
-/// Fixes of one driver by time, without two of the same. Every fix later than the floor is here; at or below it, one may
-/// be here (until the store has it) or in the store.
+/// Where fixes go that leave memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// To the store, which has all up to this frame.
+    ToStore(u64),
+    /// Nowhere: there is no store, and they may go once they are durable.
+    ForGood,
+}
+
+/// Up to where fixes have left a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// The latest time of all fixes that left for the store. None did yet: the beginning of time.
+    pub(super) floor: TimestampMs,
+    /// The latest time of all fixes that left for good.
+    pub(super) forgotten: TimestampMs,
+}
+
+impl Gone {
+    /// Nothing left yet.
+    pub(super) const NOTHING: Self = Self { floor: TimestampMs(i64::MIN), forgotten: TimestampMs(i64::MIN) };
+
+    /// What left here, or there.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { floor: self.floor.max(other.floor), forgotten: self.forgotten.max(other.forgotten) }
+    }
+
+    /// The same without the store that had some of it.
+    pub(super) fn without_store(self) -> Self {
+        Self { forgotten: self.floor.max(self.forgotten), ..self }
+    }
+}
+
+/// Fixes of one driver by time, without two of the same. Every fix later than what is gone is here; at or below the floor,
+/// one may be here (until the store has it) or in the store. The newest durable fix never leaves.
 #[derive(Debug)]
 pub(super) struct Window {
     kept: VecDeque<Kept>,
-    /// The latest time of all fixes that left. Nothing left yet: the beginning of time.
-    floor: TimestampMs,
+    gone: Gone,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { kept: VecDeque::new(), floor: TimestampMs(i64::MIN) }
+        Self { kept: VecDeque::new(), gone: Gone::NOTHING }
     }
 }
 
@@ -67,7 +104,9 @@ impl Window {
             Some(newest) if time <= newest.fix.time => {
                 if self.find(time).is_ok() {
                     Place::Taken
-                } else if time <= self.floor {
+                } else if time <= self.gone.forgotten {
+                    Place::Forgotten
+                } else if time <= self.gone.floor {
                     Place::BelowFloor
                 } else {
                     Place::Late
@@ -94,9 +133,9 @@ impl Window {
         self.kept[in_row].fix.time.saturating_add_ms(1)
     }
 
-    /// The first time that is free beyond what only the store can tell of.
-    pub(super) fn next_free_above_floor(&self) -> TimestampMs {
-        self.next_free(self.floor.saturating_add_ms(1))
+    /// The first time that is free beyond what memory cannot tell of.
+    pub(super) fn next_free_in_memory(&self) -> TimestampMs {
+        self.next_free(self.gone.floor.max(self.gone.forgotten).saturating_add_ms(1))
     }
 
     /// Takes in a fix that was judged new, as pending.
@@ -119,17 +158,26 @@ impl Window {
         }
     }
 
-    /// Lets the oldest fixes go while more than `fixes_max` are here and the store has them (up to frame
-    /// `stored_sequence`).
-    pub(super) fn trim(&mut self, fixes_max: usize, stored_sequence: u64) {
+    /// Lets the oldest fixes go while more than `fixes_max` are here and they may leave.
+    pub(super) fn trim(&mut self, fixes_max: usize, leave: Leave) {
         while self.kept.len() > fixes_max {
-            match self.kept.front() {
-                Some(oldest) if oldest.sequence <= stored_sequence && oldest.sequence != PENDING => {
-                    self.floor = self.floor.max(oldest.fix.time);
-                    self.kept.pop_front();
-                }
-                _ => break,
+            let Some(Kept { fix, sequence }) = self.kept.front() else { break };
+            let may_leave = match leave {
+                Leave::ToStore(stored) => *sequence <= stored,
+                Leave::ForGood => true,
+            };
+            // One that is followed by a durable fix, so that a driver always has one: that is where it is, and a snapshot
+            // has nothing else to tell of it.
+            let is_followed = self.kept.get(1).is_some_and(|next| next.sequence != PENDING);
+            if *sequence == PENDING || !may_leave || !is_followed {
+                break;
             }
+            let gone = match leave {
+                Leave::ToStore(_) if *sequence != UNSTORED => &mut self.gone.floor,
+                _ => &mut self.gone.forgotten,
+            };
+            *gone = fix.time.max(*gone);
+            self.kept.pop_front();
         }
         // A store that lagged for a moment must not leave every window as large as it was then.
         if self.kept.capacity() > SPARE_FACTOR_MAX * self.kept.len().max(fixes_max) {
@@ -145,6 +193,28 @@ impl Window {
             .take_while(move |kept| kept.fix.time < to)
             .filter(|kept| kept.sequence != PENDING)
             .map(|kept| &kept.fix)
+    }
+
+    /// The durable fixes in memory from `from` on, oldest first, each with the frame that made it durable or [`UNSTORED`].
+    pub(super) fn durable_from(&self, from: TimestampMs) -> impl Iterator<Item = (&Fix, u64)> {
+        let start = self.kept.partition_point(|kept| kept.fix.time < from);
+        let kept = self.kept.range(start..).filter(|kept| kept.sequence != PENDING);
+        kept.map(|kept| (&kept.fix, kept.sequence))
+    }
+
+    /// The time of the newest durable fix; `None` if there has never been one.
+    pub(super) fn newest_durable(&self) -> Option<TimestampMs> {
+        self.kept.iter().rev().find(|kept| kept.sequence != PENDING).map(|kept| kept.fix.time)
+    }
+
+    /// Up to where fixes have left.
+    pub(super) fn gone(&self) -> Gone {
+        self.gone
+    }
+
+    /// Takes over what had left before a snapshot.
+    pub(super) fn recover_gone(&mut self, gone: Gone) {
+        self.gone = self.gone.and(gone);
     }
 
     fn find(&self, time: TimestampMs) -> Result<usize, usize> {
@@ -191,9 +261,9 @@ mod tests {
             window.insert(fix(time));
             window.mark_durable(TimestampMs(time), time as u64);
         }
-        window.trim(2, 1);
+        window.trim(2, Leave::ToStore(1));
         assert_eq!(times(&window), [2, 3, 4]);
-        window.trim(2, 9);
+        window.trim(2, Leave::ToStore(9));
         assert_eq!(times(&window), [3, 4]);
         assert_eq!(window.place(TimestampMs(2)), Place::BelowFloor);
         assert_eq!(window.place(TimestampMs(1)), Place::BelowFloor);
@@ -206,9 +276,9 @@ mod tests {
             window.insert(fix(time));
             window.mark_durable(TimestampMs(time), 7);
         }
-        window.trim(64, 6);
+        window.trim(64, Leave::ToStore(6));
         assert_eq!(window.len(), 10_000, "the store has none of them yet");
-        window.trim(64, 7);
+        window.trim(64, Leave::ToStore(7));
         assert_eq!(window.len(), 64);
         assert!(window.kept.capacity() <= 64 * SPARE_FACTOR_MAX, "{}", window.kept.capacity());
         assert_eq!(times(&window), (9_937..=10_000).collect::<Vec<_>>());
@@ -219,8 +289,40 @@ mod tests {
         let mut window = Window::default();
         window.insert(fix(1));
         window.insert(fix(2));
-        window.trim(0, PENDING);
+        window.trim(0, Leave::ForGood);
         assert_eq!(window.len(), 2);
+    }
+
+    #[test]
+    fn the_newest_durable_fix_stays_while_those_behind_it_are_pending() {
+        let mut window = Window::default();
+        for time in 1..=2 {
+            window.insert(fix(time));
+            window.mark_durable(TimestampMs(time), 1);
+        }
+        (3..=9).for_each(|time| window.insert(fix(time)));
+        window.trim(2, Leave::ToStore(1));
+        assert_eq!(times(&window), [2]);
+        assert_eq!(window.newest_durable(), Some(TimestampMs(2)));
+        (3..=9).for_each(|time| window.mark_durable(TimestampMs(time), 2));
+        window.trim(0, Leave::ToStore(2));
+        assert_eq!(times(&window), [9], "however small windows are to be");
+    }
+
+    #[test]
+    fn what_left_without_a_store_is_forgotten() {
+        let mut window = Window::default();
+        for (time, sequence) in [(10, UNSTORED), (20, 1), (30, 2), (40, 3)] {
+            window.insert(fix(time));
+            window.mark_durable(TimestampMs(time), sequence);
+        }
+        let places = |window: &Window| [10, 15, 20, 25, 30].map(|time| window.place(TimestampMs(time)));
+        window.trim(2, Leave::ToStore(1));
+        let expected = [Place::Forgotten, Place::BelowFloor, Place::BelowFloor, Place::Late, Place::Taken];
+        assert_eq!(places(&window), expected);
+        window.trim(1, Leave::ForGood);
+        assert_eq!(places(&window), [Place::Forgotten; 5]);
+        assert_eq!(window.next_free_in_memory(), TimestampMs(31));
     }
 
     #[test]
@@ -230,7 +332,7 @@ mod tests {
             window.insert(fix(time));
             window.mark_durable(TimestampMs(time), 1);
         }
-        window.trim(1, 1);
+        window.trim(1, Leave::ToStore(1));
         assert_eq!(window.place(TimestampMs(5)), Place::BelowFloor);
         window.insert(fix(5));
         assert_eq!(window.place(TimestampMs(5)), Place::Taken);
@@ -254,18 +356,19 @@ mod tests {
         fn the_window_and_the_store_tell_every_duplicate(times in prop::collection::vec(0i64..60, 1..200), max in 1usize..8) {
             let mut window = Window::default();
             let mut seen = BTreeSet::new();
-            for (sequence, time) in times.into_iter().enumerate() {
+            for (sequence, time) in (1..).zip(times) {
                 let known = match window.place(TimestampMs(time)) {
                     Place::Newest | Place::Late => false,
                     Place::Taken => true,
                     Place::BelowFloor => seen.contains(&time),
+                    Place::Forgotten => unreachable!("the store has what left"),
                 };
                 prop_assert_eq!(known, seen.contains(&time));
                 if seen.insert(time) {
                     window.insert(fix(time));
-                    window.mark_durable(TimestampMs(time), sequence as u64);
+                    window.mark_durable(TimestampMs(time), sequence);
                 }
-                window.trim(max, sequence as u64);
+                window.trim(max, Leave::ToStore(sequence));
                 prop_assert!(window.len() <= max);
             }
         }

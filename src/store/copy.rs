@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fjall::{PersistMode, Readable};
 
-use super::embedded::POSITION_KEY;
+use super::embedded::{BEGAN_KEY, POSITION_KEY};
 use super::{Config, Error, Store};
 use crate::journal::JournalPosition;
 
@@ -36,8 +36,10 @@ impl Store {
             ingestion.write(key, value)?;
         }
         ingestion.finish()?;
-        if let Some(position) = snapshot.get(&from.meta, POSITION_KEY)? {
-            to.meta.insert(POSITION_KEY, position)?;
+        for key in [BEGAN_KEY, POSITION_KEY] {
+            if let Some(value) = snapshot.get(&from.meta, key)? {
+                to.meta.insert(key, value)?;
+            }
         }
         to.database.persist(PersistMode::SyncAll)?;
         to.position()

@@ -20,6 +20,7 @@ use crate::units::TimestampMs;
 const FORM: u8 = 1;
 const FORM_KEY: &str = "form";
 pub(super) const POSITION_KEY: &str = "position";
+pub(super) const BEGAN_KEY: &str = "began";
 
 /// Memory for fresh blocks before they are flushed. The database keeps the value it was made with, so this is no
 /// configuration; at worst five of them exist at a time.
@@ -97,6 +98,22 @@ impl Store {
     /// The journal position up to which the store has every fix; `None` before the first [`Store::apply`].
     pub fn applied(&self) -> Result<Option<JournalPosition>, Error> {
         self.0.tables.position()
+    }
+
+    /// The frame behind which the store began, if it could not begin with the journal's first; 0 otherwise.
+    pub fn began(&self) -> Result<u64, Error> {
+        let Some(value) = self.0.tables.meta.get(BEGAN_KEY)? else { return Ok(0) };
+        value.first_chunk::<8>().map(|value| u64::from_be_bytes(*value)).ok_or_else(|| malformed(BEGAN_KEY.as_bytes()))
+    }
+
+    /// Begins behind a position, because the journal does not hold what was before. The store has to be empty.
+    pub fn begin(&self, behind: JournalPosition) -> Result<(), Error> {
+        let tables = &self.0.tables;
+        let mut writes = tables.database.batch();
+        writes.insert(&tables.meta, BEGAN_KEY, behind.sequence.to_be_bytes());
+        tables.put_position(&mut writes, behind);
+        writes.commit()?;
+        self.sync()
     }
 
     /// Adds fixes and moves the position to `upto`, all or nothing. A fix whose driver and time are there already

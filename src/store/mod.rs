@@ -25,7 +25,8 @@ use crate::journal::JournalId;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Whether there is one. Without it, tracks end at what memory holds and older fixes are refused as `past`.
+    /// Whether there is one. Without it, tracks end at what memory holds and older fixes are refused as `past`, also
+    /// after it is switched on again.
     pub enabled: bool,
     /// Memory for blocks read from disk, in bytes.
     pub cache_bytes: u64,

@@ -22,4 +22,5 @@ mod promises;
 mod replay;
 mod servers;
 mod shutdown;
+mod snapshots;
 mod starting;
