@@ -33,7 +33,7 @@ struct Writing {
 impl Writing {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = journal::Config { segment_bytes: 64 << 10, ..journal::Config::default() };
+        let config = journal::Config { segment_bytes: 16 << 10, ..journal::Config::default() };
         let (journal, _) = journal::open(&dir.path().join(JOURNAL_DIR), &config, &mut |_| Ok(())).unwrap();
         let journal = Arc::new(journal);
         let stop = Arc::new(AtomicBool::new(false));

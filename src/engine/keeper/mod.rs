@@ -131,7 +131,7 @@ impl Keeper {
     ///
     /// # Errors
     /// There is none. It can be tried again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever copies the journal, to have less of it to copy"))]
+    #[cfg(test)]
     pub(super) fn snapshot(&self) -> Result<SnapshotTaken, SnapshotError> {
         let mut taking = lock(&self.inner.taking);
         let _keeping = lock(&self.inner.keeping);
