@@ -97,11 +97,7 @@ fn a_damaged_journal_is_refused_told_salvaged_and_served() {
 
     // One byte in the middle of a segment in the middle, which a start only reads without a snapshot that stands for it.
     let journal = rhumb.data_dir().join("journal");
-    for entry in fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path()) {
-        if entry.extension().is_some_and(|extension| extension == "snapshot") {
-            fs::remove_file(entry).unwrap();
-        }
-    }
+    rhumb.remove_snapshots();
     let paths = segments(&journal);
     assert!(paths.len() >= 4, "{paths:?}");
     let harmed = &paths[paths.len() / 2];

@@ -215,6 +215,7 @@ fn progress_is_shown_from_within_the_journal_and_a_failure_there_ends_it() {
     segments.sort();
     assert!(segments.len() > 2, "{segments:?}");
     put_fifo(&segments[1]);
+    rhumb.remove_snapshots();
     rhumb.restart_unready();
     let metrics = wait_for("the first segment to be read", || {
         unready_reason(&rhumb, "reading the journal: ");

@@ -180,6 +180,15 @@ impl Rhumb {
         data_dir(self.dir.path())
     }
 
+    /// Takes its snapshots away, so that the next start reads the journal from its first frame on.
+    pub(crate) fn remove_snapshots(&self) {
+        for path in std::fs::read_dir(self.data_dir().join("journal")).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.extension().is_some_and(|extension| extension == "snapshot") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
     /// What it logged.
     pub(crate) fn log(&self) -> String {
         self.process.log()
