@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use super::{Error, JOURNAL_DIR, Manifest, STORE_DIR};
+use super::{Error, JOURNAL_DIR, Manifest, STORE_DIR, UNFINISHED};
 use crate::journal::inspect::{Files, verify};
-use crate::journal::{Extent, Unopened};
+use crate::journal::{self, Extent};
 use crate::store::{self, Store};
 
 /// Copies the data directory `from`, which no engine uses, into `to`. Blocks for the disk.
@@ -21,6 +21,7 @@ pub fn back_up(from: &Path, to: &Path, store: &store::Config) -> Result<Manifest
         None
     };
     journal.copy_to(&to.join(JOURNAL_DIR), &mut |_| Ok(()))?;
+    check(to)?;
     let manifest = Manifest::new(first, last, store_sequence.map(|position| position.sequence));
     manifest.write(to)?;
     Ok(manifest)
@@ -43,21 +44,25 @@ pub fn restore(from: &Path, to: &Path) -> Result<Manifest, Error> {
             found.journal, last.sequence, manifest.journal, manifest.first_sequence, manifest.last_sequence
         )));
     }
-    let verified = verify(&Files::of(&from.join(JOURNAL_DIR))?, &mut |_| {})?;
-    if verified.damages > 0 {
-        let damages = verified.damages;
-        return Err(changed(format!("its journal is damaged in {damages} places, which `rhumb journal verify` names")));
-    }
+    check(from)?;
     if manifest.store_sequence.is_some() && !has_store(from) {
         return Err(changed("its store is missing".to_owned()));
     }
     prepare(to)?;
+    let unfinished = to.join(UNFINISHED);
+    let mark = || File::create(&unfinished)?.sync_all().and_then(|()| File::open(to)?.sync_all());
+    mark().map_err(Error::io(format!("write {}", unfinished.display())))?;
     if has_store(from) {
         let action = format!("copy the store into {}", to.display());
         copy_tree(&from.join(STORE_DIR), &to.join(STORE_DIR)).map_err(Error::io(action))?;
     }
     journal.copy_to(&to.join(JOURNAL_DIR), &mut |_| Ok(()))?;
-    File::open(to).and_then(|to| to.sync_all()).map_err(Error::io(format!("make {} durable", to.display())))?;
+    let finish = || {
+        File::open(to)?.sync_all()?;
+        fs::remove_file(&unfinished)?;
+        File::open(to)?.sync_all()
+    };
+    finish().map_err(Error::io(format!("make {} durable", to.display())))?;
     Ok(manifest)
 }
 
@@ -69,11 +74,23 @@ pub(super) fn prepare(directory: &Path) -> Result<(), Error> {
     if entries.next().is_some() { Err(Error::Occupied(directory.to_owned())) } else { Ok(()) }
 }
 
-/// The journal in a data directory or a backup, if there is one.
-fn journal_of(directory: &Path) -> Result<Unopened, Error> {
-    let journal = directory.join(JOURNAL_DIR);
-    // Taking it would make it.
-    if journal.is_dir() { Ok(Unopened::take(&journal)?) } else { Err(Error::Nothing(directory.to_owned())) }
+/// The journal in a data directory or a backup.
+fn journal_of(directory: &Path) -> Result<Files, Error> {
+    Files::of(&directory.join(JOURNAL_DIR)).map_err(|error| match error {
+        journal::Error::NoJournal { .. } => Error::Nothing(directory.to_owned()),
+        other => other.into(),
+    })
+}
+
+/// Reads the whole journal of a backup: one that is damaged cannot be started on.
+pub(super) fn check(backup: &Path) -> Result<(), Error> {
+    match verify(&journal_of(backup)?, &mut |_| {})?.damages {
+        0 => Ok(()),
+        damages => Err(Error::Changed {
+            directory: backup.to_owned(),
+            what: format!("its journal is damaged in {damages} places, which `rhumb journal verify --dir` names"),
+        }),
+    }
 }
 
 fn has_store(directory: &Path) -> bool {

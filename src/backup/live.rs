@@ -1,6 +1,7 @@
 //! Backups of a running engine, one at a time, on a thread of their own.
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,9 +9,10 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-use super::files::prepare;
+use super::files::{check, prepare};
 use super::{Error, JOURNAL_DIR, Manifest, STORE_DIR};
 use crate::journal::Journal;
+use crate::journal::inspect::Files;
 use crate::store::{self, Store};
 
 /// Makes backups of one engine, and tells of the last one.
@@ -136,7 +138,8 @@ impl Backups {
 impl Inner {
     fn run(&self, directory: PathBuf) {
         tracing::info!(directory = %directory.display(), "backup begins");
-        let copied = self.copy(&directory);
+        let copied = panic::catch_unwind(AssertUnwindSafe(|| self.copy(&directory)))
+            .unwrap_or_else(|_| Err(Error::io("go on")(io::Error::other("a fault of the program's: it panicked"))));
         let bytes = self.copied_bytes.load(Ordering::Relaxed);
         let ended = match copied {
             Ok(manifest) => {
@@ -159,13 +162,15 @@ impl Inner {
             self.copied_bytes.fetch_add(bytes, Ordering::Relaxed);
             if self.is_stopping.load(Ordering::Relaxed) { Err(stopping()) } else { Ok(()) }
         };
-        let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let store_sequence = match &self.store {
             Some(store) => store.copy_to(&directory.join(STORE_DIR), &self.store_config, &mut copied)?,
             None => None,
         };
         let last = journal.copy_to(&directory.join(JOURNAL_DIR), &mut copied)?;
-        let first = journal.segments()?.first().map_or(1, |segment| segment.first);
+        drop(keeping);
+        check(directory)?;
+        let first = Files::of(&directory.join(JOURNAL_DIR))?.extent()?.map_or(1, |extent| extent.first);
         let manifest = Manifest::new(first, last, store_sequence.map(|position| position.sequence));
         manifest.write(directory)?;
         Ok(manifest)

@@ -15,7 +15,7 @@ mod manifest;
 mod tests;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use files::{back_up, restore};
 pub use live::{Backups, Progress, Refused};
@@ -28,6 +28,14 @@ const JOURNAL_DIR: &str = "journal";
 
 /// Directory of the store, likewise.
 const STORE_DIR: &str = "store";
+
+/// There in a data directory while a restore writes it.
+const UNFINISHED: &str = "restoring";
+
+/// Whether a restore into this data directory was begun and not finished: what is there may look whole and is not.
+pub fn is_half_restored(data_dir: &Path) -> bool {
+    data_dir.join(UNFINISHED).exists()
+}
 
 /// Why there is no backup, or nothing was restored.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +52,7 @@ pub enum Error {
         reason: String,
     },
     /// The copy does not hold what its manifest says.
-    #[error("the backup in {} is not what was made: {what}; take another one", directory.display())]
+    #[error("the backup in {} cannot be used: {what}", directory.display())]
     Changed {
         /// What was named.
         directory: PathBuf,

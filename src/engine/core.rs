@@ -11,9 +11,9 @@ use anyhow::Context;
 
 use super::budget::{Budget, Follower};
 use super::keeper::{self, Keeper};
-use super::progress::{Progress, bytes_in};
+use super::progress::Progress;
 use super::{Failure, resuming};
-use crate::backup::Backups;
+use crate::backup::{self, Backups};
 use crate::config::Config;
 use crate::geo::GeoIndex;
 use crate::journal::{self, Damage, Frame, Journal, JournalId, JournalPosition, Resume, Unopened};
@@ -49,6 +49,13 @@ impl Core {
     /// [`take`] gives. Blocks for as long as the journal takes to read.
     pub(super) fn start(config: &Config, lock: File, progress: &Progress) -> anyhow::Result<Self> {
         let directory = &config.data_dir;
+        if backup::is_half_restored(directory) {
+            return Err(Failure::Mismatch(format!(
+                "a restore into {} was not finished: empty it, and restore again",
+                directory.display()
+            ))
+            .into());
+        }
         let geo = Arc::new(GeoIndex::default());
         let feed = Feed::default();
         let store = if config.store.enabled {
@@ -71,7 +78,6 @@ impl Core {
             ))
             .into());
         }
-        progress.total(bytes_in(&journal_dir));
         let files = Unopened::take(&journal_dir).map_err(Failure::from)?;
         let first = files.first().map_err(Failure::from)?.unwrap_or(1);
         let history = match &store {
@@ -89,6 +95,8 @@ impl Core {
         });
         let began = Instant::now();
         let resuming = resuming::from_snapshot(&files, &mut recovering).map_err(Failure::Journal)?;
+        let behind = resuming.snapshot.map_or(0, |snapshot| snapshot.sequence);
+        progress.total(files.bytes_behind(behind).map_err(Failure::from)?);
         let mut journal_bytes = 0;
         let mut apply = |frame: &Frame<'_>| {
             progress.frame(frame.len_bytes(), frame.fixes);
@@ -103,9 +111,9 @@ impl Core {
                 mismatch(position, journal, first, last)
             }
             journal::Error::Outside { position, journal, last, .. } => snapshot_mismatch(position, journal, last),
-            journal::Error::Damaged { reason: Damage::Gone, .. } if resuming.unusable > 0 => Failure::Journal(format!(
-                "{error}. None of the snapshots beside it reads that stand for what is gone; the log says why"
-            )),
+            journal::Error::Damaged { reason: Damage::Gone, .. } if !resuming.unusable.is_empty() => Failure::Journal(
+                format!("{error}. None of the snapshots beside it reads that stand for what is gone; the log says why"),
+            ),
             other => other.into(),
         })?;
         if recovered.cut_bytes > 0 {
@@ -118,6 +126,12 @@ impl Core {
             seconds = began.elapsed().as_secs_f64(),
             "journal recovered"
         );
+        // What was cut for their sake would be missed at the next start.
+        resuming
+            .unusable
+            .iter()
+            .try_for_each(|sequence| journal.set_snapshot_aside(*sequence))
+            .map_err(Failure::from)?;
         let journal = Arc::new(journal);
         let keeping = Arc::default();
         let backups = Backups::new(&journal, store.clone(), config.store.clone(), Arc::clone(&keeping));
@@ -239,7 +253,7 @@ fn mismatch(applied: JournalPosition, journal: JournalId, first: u64, last: u64)
     } else {
         format!(
             "the store follows journal {}, and the one beside it is {journal}: put the pair that belongs together into \
-             `data_dir`, or move the directory `store` away, and it is written anew from this journal",
+             `data_dir`, or move the directory `store` away, and it is written anew as far as this journal reaches back",
             applied.journal
         )
     })

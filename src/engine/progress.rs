@@ -1,8 +1,6 @@
 //! How far recovery is: fed by whoever reads the journal, told by the log, `/readyz` and `/metrics`.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -143,12 +141,6 @@ impl fmt::Display for Progress {
             Stage::Over { .. } => formatter.write_str("the journal is read, the ports are about to open"),
         }
     }
-}
-
-/// Bytes of all files in a directory, as far as they can be seen; 0 if there is none.
-pub(super) fn bytes_in(directory: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
-    entries.filter_map(|entry| entry.ok()?.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
 /// Of nothing, all is read.

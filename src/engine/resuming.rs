@@ -4,7 +4,7 @@ use crate::journal::{JournalPosition, Malformed, Unopened, Unusable};
 use crate::pipeline::{Recovering, SnapshotCheck, SnapshotTaken};
 
 /// What recovery has before it reads the journal.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Resuming {
     /// What the snapshot stands for that was loaded.
     pub(super) snapshot: Option<JournalPosition>,
@@ -13,7 +13,7 @@ pub(super) struct Resuming {
     /// Bytes in its chunks.
     bytes: u64,
     /// Newer ones that do not read.
-    pub(super) unusable: usize,
+    pub(super) unusable: Vec<u64>,
 }
 
 impl Resuming {
@@ -47,7 +47,7 @@ pub(super) fn from_snapshot(files: &Unopened, recovering: &mut Recovering) -> Re
                 return Ok(Resuming { unusable: resuming.unusable, ..whole });
             }
             Err(error) => {
-                resuming.unusable += 1;
+                resuming.unusable.push(sequence);
                 let file = format!("{sequence:020}.snapshot");
                 tracing::warn!(file, %error, "a snapshot is not used: recovery takes longer, and nothing is lost if an older one or the whole journal is there");
             }
@@ -67,5 +67,5 @@ fn check(files: &Unopened, sequence: u64) -> Result<Resuming, Unusable> {
     if reach.sequence != sequence {
         return Err(Malformed.into());
     }
-    Ok(Resuming { snapshot: Some(position), upto: reach.upto, bytes, unusable: 0 })
+    Ok(Resuming { snapshot: Some(position), upto: reach.upto, bytes, unusable: Vec::new() })
 }

@@ -33,7 +33,13 @@ async fn begin(State(backups): State<Backups>, request: Request<Body>) -> Result
     let (parts, body) = request.into_parts();
     let body = extract::body(&parts.headers, body, BODY).await?;
     let Wanted { directory } = serde_json::from_slice(&body).map_err(|error| Error::Body(error.to_string()))?;
-    backups.begin(directory).map_err(|refused| match refused {
+    // It looks at the directory, which may be on a disk that does not answer.
+    let begun = {
+        let backups = backups.clone();
+        tokio::task::spawn_blocking(move || backups.begin(directory)).await
+    };
+    let begun = begun.map_err(|error| Error::internal("a backup could not be begun", &error))?;
+    begun.map_err(|refused| match refused {
         Refused::Running(_) => Error::Conflict(refused.to_string()),
         Refused::Relative(_) | Refused::Directory(_) => Error::parameter("directory", refused.to_string()),
         Refused::Thread(error) => Error::internal("a backup could not be begun", &error),

@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 
 use super::error::{Damage, Error};
+use super::inspect::Files;
 use super::scan::{Scan, Step};
 use super::storage::{Directory, Lock, Storage};
-use super::unopened::Unopened;
 use super::{Journal, JournalPosition, segment, snapshot};
 
 /// Bytes read and written at a time.
@@ -37,8 +37,9 @@ impl Journal {
     }
 }
 
-impl Unopened {
-    /// As [`Journal::copy_to`], of a journal that nobody writes: all of its files as they are, a torn end with them.
+impl Files {
+    /// As [`Journal::copy_to`], of a journal that nobody may write meanwhile: all of its segments as they are, a torn end with
+    /// them.
     pub fn copy_to(&self, dir: &Path, copied: Copied<'_>) -> Result<(), Error> {
         let (target, _lock) = empty(dir)?;
         copy_snapshots(self.storage.as_ref(), &target, copied)?;
@@ -95,11 +96,14 @@ fn end_of(storage: &dyn Storage, first: u64, last: u64) -> Result<u64, Error> {
     Ok(scan.offset())
 }
 
+/// Copies the snapshots that read.
 fn copy_snapshots(from: &dyn Storage, to: &Directory, copied: Copied<'_>) -> Result<(), Error> {
-    snapshot::list(from)?.into_iter().try_for_each(|sequence| {
-        let name = snapshot::name(sequence);
-        copy_file(from, to, &name, None, copied)
-    })
+    for sequence in snapshot::list(from)? {
+        if snapshot::read(from, sequence, &mut |_| Ok(())).is_ok() {
+            copy_file(from, to, &snapshot::name(sequence), None, copied)?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies a file, or its first `end` bytes, durably.

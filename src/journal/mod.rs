@@ -298,6 +298,11 @@ impl Journal {
         snapshot::list(self.storage.as_ref())
     }
 
+    /// Takes a snapshot that was found not to read out of the count: nothing is cut for its sake.
+    pub fn set_snapshot_aside(&self, sequence: u64) -> Result<(), Error> {
+        snapshot::set_aside(self.storage.as_ref(), sequence)
+    }
+
     /// Its segments, oldest first.
     pub fn segments(&self) -> Result<Vec<SegmentInfo>, Error> {
         let firsts = segment::list(self.storage.as_ref())?;

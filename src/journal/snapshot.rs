@@ -44,6 +44,9 @@ const NAME_DIGITS: usize = 20;
 /// What a snapshot is called until all of it is durable.
 const UNBORN_NAME: &str = "next.snapshot.unfinished";
 
+/// Behind the name of a snapshot that did not read, from then on.
+const UNUSABLE_SUFFIX: &str = ".unusable";
+
 /// Written before it is made durable, so that the disk is never given all of a large snapshot at once while the journal
 /// waits for its own syncs.
 const SYNC_BYTES: u64 = 4 << 20;
@@ -70,6 +73,17 @@ pub(super) fn list(storage: &dyn Storage) -> Result<Vec<u64>, Error> {
     let mut sequences: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
     sequences.sort_unstable();
     Ok(sequences)
+}
+
+/// Takes its name from a snapshot that does not read: nobody may rely on it, nor count it among those that are kept. It stays
+/// for whoever wants to know why.
+pub(super) fn set_aside(storage: &dyn Storage, sequence: u64) -> Result<(), Error> {
+    let name = name(sequence);
+    let set_aside = || {
+        storage.rename(&name, &format!("{name}{UNUSABLE_SUFFIX}"))?;
+        storage.sync_names()
+    };
+    set_aside().map_err(Error::io(format!("set {name} aside")))
 }
 
 fn header(position: JournalPosition) -> [u8; HEADER_BYTES] {

@@ -24,7 +24,7 @@ enum Fault {
     Sink(Box<dyn std::error::Error + Send + Sync>),
     /// Of another journal, or not in this one any more or yet.
     #[error(
-        "{0}: stop the engine and move what this sink holds away (`store` in `data_dir`); it is written anew from the journal"
+        "{0}: stop the engine and move what this sink holds away (`store` in `data_dir`); it is written anew, as far as the journal reaches back"
     )]
     Position(journal::Error),
     #[error("the journal cannot be read on: {0}")]

@@ -95,6 +95,59 @@ fn a_backup_of_a_stopped_engine_is_the_same_engine() {
 }
 
 #[test]
+fn a_snapshot_that_does_not_read_is_left_out_and_damage_is_not_backed_up() {
+    let mut rhumb = Rhumb::start(SETS);
+    post_before(&rhumb);
+    // A journal of a single frame is not worth a snapshot.
+    for n in 1..=3 {
+        assert_eq!(
+            rhumb.post("default", "/v1/drivers/before/location", &native_fix(BEFORE + n)).json(202)["accepted"],
+            1
+        );
+    }
+    assert_eq!(rhumb.terminate().0.code(), Some(0));
+    let journal = rhumb.data_dir().join("journal");
+    let files = |ending: &str| {
+        let mut paths: Vec<_> = std::fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.to_str().unwrap().ends_with(ending));
+        paths.sort();
+        paths
+    };
+    let flip = |path: &std::path::Path, at: usize| {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    let snapshots = files(".snapshot");
+    flip(snapshots.last().unwrap(), 60);
+    rhumb.restart();
+    assert_eq!(files(".snapshot.unusable").len(), 1, "{}", rhumb.log());
+    let place = tempfile::tempdir().unwrap();
+    let backup = place.path().join("backup");
+    let made = rhumb.run(&["backup", backup.to_str().unwrap()]);
+    assert!(made.status.success(), "{}", said(&made));
+    let restored = Rhumb::restored(&backup, SETS);
+    assert_eq!(tracks(&restored, &["before"]), tracks(&rhumb, &["before"]));
+
+    flip(&files(".journal")[0], 100);
+    let damaged = rhumb.run(&["backup", place.path().join("damaged").to_str().unwrap()]);
+    assert_eq!(damaged.status.code(), Some(74), "{}", said(&damaged));
+    assert!(said(&damaged).contains("is damaged at byte"), "{}", said(&damaged));
+}
+
+#[test]
+fn a_restore_that_was_not_finished_is_not_started_on() {
+    let mut rhumb = Rhumb::start(SETS);
+    post_before(&rhumb);
+    assert_eq!(rhumb.terminate().0.code(), Some(0));
+    // What a restore that is killed leaves: its mark, and files that look whole.
+    std::fs::write(rhumb.data_dir().join("restoring"), "").unwrap();
+    let started = rhumb.run(&["replay", "/dev/null"]);
+    assert_eq!(started.status.code(), Some(74), "{}", said(&started));
+    assert!(said(&started).contains("was not finished"), "{}", said(&started));
+}
+
+#[test]
 fn what_cannot_be_backed_up_or_restored_says_why() {
     let rhumb = Rhumb::start(SETS);
     let place = tempfile::tempdir().unwrap();

@@ -179,9 +179,10 @@ impl Inner {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
         let may_try = taking.failed_at.is_none_or(|failed_at| failed_at.elapsed() >= RETRY);
+        // A large one would not be due before the budget ends, and without it nothing could be cut, if nobody else needs it.
+        let would_help = is_pressed && lock(&self.budget).passed_by_all() > taking.sequence;
         let is_due = plan::is_due(taking.mark.grown(&segments), taking.bytes, self.config.segment_bytes)
-            // A large one would not be due before the budget ends, and without it nothing could be cut.
-            || (is_pressed && taking.taken_at.is_none_or(|taken_at| taken_at.elapsed() >= PRESSED));
+            || (would_help && taking.taken_at.is_none_or(|taken_at| taken_at.elapsed() >= PRESSED));
         if is_due && may_try && self.has_moved(&taking) {
             self.take(&mut taking)?;
         }
@@ -194,7 +195,8 @@ impl Inner {
             return Ok(());
         }
         let mut taking = lock(&self.taking);
-        let _keeping = lock(&self.keeping);
+        // A backup that is not done is given up, which may take longer than there is.
+        let Ok(_keeping) = self.keeping.try_lock() else { return Ok(()) };
         if self.has_moved(&taking) && taking.took < STOP_SNAPSHOT_MAX {
             self.take(&mut taking)?;
         }

@@ -21,7 +21,7 @@ const EIO: i32 = 5;
 #[derive(Clone, Debug)]
 pub struct Files {
     directory: PathBuf,
-    pub(super) storage: Arc<dyn Storage>,
+    pub(in crate::journal) storage: Arc<dyn Storage>,
 }
 
 /// What there is at one moment.

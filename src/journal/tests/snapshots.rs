@@ -124,6 +124,22 @@ fn an_unfinished_snapshot_is_none_and_the_newest_two_stay() {
 }
 
 #[test]
+fn a_snapshot_that_is_set_aside_counts_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, ..) = open_all(dir.path(), &Config::default()).unwrap();
+    write_each(&journal, 1..=9);
+    for sequence in [2, 5] {
+        journal.snapshot(sequence).unwrap().finish().unwrap();
+    }
+    journal.set_snapshot_aside(5).unwrap();
+    assert_eq!(journal.snapshots().unwrap(), [2]);
+    journal.snapshot(7).unwrap().finish().unwrap();
+    assert_eq!(journal.snapshots().unwrap(), [2, 7], "the older one that reads is kept");
+    drop(journal);
+    assert_eq!(on(dir.path()).snapshots().unwrap(), [7, 2]);
+}
+
+#[test]
 fn segments_before_a_snapshot_can_go_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let (id, last, segments) = fill(dir.path(), 5);

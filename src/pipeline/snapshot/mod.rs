@@ -226,7 +226,8 @@ impl Taking<'_> {
         }
         // Whatever left a window while it was told, the store has.
         let stored = self.snapshots.store.as_ref().map_or(0, StoreReach::get);
-        self.file.put(&content::end(End { upto: self.upto, stored }))?;
+        // The store follows what is durable, so that both are in the journal: a later start looks whether they still are.
+        self.file.put(&content::end(End { upto: self.upto.max(stored), stored }))?;
         Ok(SnapshotTaken { sequence: self.sequence, bytes: self.file.finish()? })
     }
 }
