@@ -88,7 +88,7 @@ fn a_journal_that_is_applied_again_gives_the_same_to_the_byte_with_any_number_of
     // Idle and not stopped: what is durable is all there is, and neither the journal's end nor the store's is clean.
     let copy = dir.path().join("copy");
     copy_dir(&written.data_dir().join("journal"), &copy.join("journal"), &[]);
-    let (mut journalled, _) = journal::read(&copy, Fix::clone);
+    let mut journalled = journal::read(&copy, Fix::clone).drivers;
     let is_disordered = |fixes: &Vec<Fix>| !fixes.is_sorted_by_key(|fix| fix.time);
     assert!(journalled.values().filter(|fixes| is_disordered(fixes)).count() > 20, "hardly a fix was late");
     journalled.values_mut().for_each(|fixes| fixes.sort_by_key(|fix| fix.time));

@@ -1,4 +1,7 @@
 //! Whatever runs, and whenever it ends: what was acknowledged comes back, in order and once, and the journal goes on.
+//!
+//! Where it is synced later than acknowledged, a loss of power takes what was not synced yet, or the end of that: all up to
+//! the watermark is there, and nothing is missing in the middle. The end of the process alone takes nothing.
 
 use proptest::prelude::*;
 
@@ -7,6 +10,15 @@ use super::*;
 
 /// A few batches fill a segment.
 const SMALL: Config = Config { segment_bytes: 6_000, ..Config::DEFAULT };
+
+/// What is waited for before an acknowledgement, and until the sync behind it.
+const SYNCS: [(SyncWhen, u64); 3] = [
+    (SyncWhen::Always, 0),
+    // Right behind the acknowledgements.
+    (SyncWhen::Interval, 0),
+    // With the next segment or the close, whichever comes first: no test waits so long.
+    (SyncWhen::Interval, 3_600_000),
+];
 
 const APPENDERS: usize = 3;
 
@@ -27,6 +39,13 @@ enum Step {
     Cut,
     /// A clean close, and the next start.
     Reopen,
+}
+
+/// What is done, and how it is synced.
+#[derive(Clone, Debug)]
+struct Plan {
+    config: Config,
+    steps: Vec<Step>,
 }
 
 /// What the writer says.
@@ -80,6 +99,7 @@ impl Life {
 /// A journal's life on a disk, and what it must hold.
 struct World {
     disk: Disk,
+    config: Config,
     /// The fixes handed over, by their times, without those that a crash took.
     handed: Vec<i64>,
     /// So many of them are acknowledged.
@@ -87,10 +107,16 @@ struct World {
     /// The time of the next fix: no two ever have the same, not even with one that a crash took.
     next: i64,
     life: Option<Life>,
+    /// Of the last life.
+    watermark: Arc<Watermark>,
+    /// The last frame that was handed over.
+    sequence: u64,
+    /// So many fixes were there at each frame that this life handed over, and at its beginning.
+    fixes_at: Vec<(u64, usize)>,
 }
 
 /// The fixes that a journal holds, through its newest snapshot and what is behind that.
-fn recover(disk: &Disk) -> Result<(Journal, Vec<i64>), Error> {
+fn recover(disk: &Disk, config: &Config) -> Result<(Journal, Vec<i64>), Error> {
     let files = Unopened::on(Arc::new(disk.clone()));
     let mut found = Vec::new();
     let mut snapshot = None;
@@ -108,7 +134,7 @@ fn recover(disk: &Disk) -> Result<(Journal, Vec<i64>), Error> {
         }
     }
     let resume = Resume { snapshot, followed: Vec::new() };
-    let (journal, _) = files.open(&SMALL, &resume, &mut |frame| {
+    let (journal, _) = files.open(config, &resume, &mut |frame| {
         found.extend(times(frame));
         Ok(())
     })?;
@@ -117,22 +143,53 @@ fn recover(disk: &Disk) -> Result<(Journal, Vec<i64>), Error> {
 
 impl World {
     /// Takes the steps until there are no more or the journal fails.
-    fn run(disk: Disk, steps: &[Step]) -> Self {
-        let mut world = Self { disk, handed: Vec::new(), acknowledged: 0, next: 0, life: None };
-        world.life = recover(&world.disk).ok().map(|(journal, _)| Life::of(journal));
-        for step in steps {
+    fn run(disk: Disk, plan: &Plan) -> Self {
+        let mut world = Self::empty(disk, &plan.config);
+        if let Ok((journal, _)) = recover(&world.disk, &plan.config) {
+            world.live(journal);
+        }
+        for step in &plan.steps {
             world.take(step);
         }
         world
     }
 
+    fn empty(disk: Disk, config: &Config) -> Self {
+        let (config, watermark) = (config.clone(), Arc::default());
+        let (handed, fixes_at) = (Vec::new(), Vec::new());
+        Self { disk, config, handed, acknowledged: 0, next: 0, life: None, watermark, sequence: 0, fixes_at }
+    }
+
+    /// Goes on where `world` was, with what a recovery found of it.
+    fn behind(world: &Self, disk: Disk, journal: Journal, found: &[i64]) -> Self {
+        let mut longer = Self::empty(disk, &world.config);
+        (longer.handed, longer.acknowledged, longer.next) = (found.to_vec(), found.len(), world.next);
+        longer.live(journal);
+        longer
+    }
+
+    /// Begins a life with a journal that has just been opened: all it holds is durable.
+    fn live(&mut self, journal: Journal) {
+        self.watermark = journal.watermark();
+        self.sequence = self.watermark.get();
+        self.fixes_at = vec![(self.sequence, self.handed.len())];
+        self.life = Some(Life::of(journal));
+    }
+
+    /// So many fixes are durable.
+    fn durable(&self) -> usize {
+        let durable = self.watermark.get();
+        self.fixes_at.iter().rfind(|(sequence, _)| *sequence <= durable).map_or(0, |(_, fixes)| *fixes)
+    }
+
     fn take(&mut self, step: &Step) {
+        let durable = self.durable();
         let Some(life) = &mut self.life else { return };
         match step {
             Step::Commit(turns) => self.commit(turns),
             Step::Snapshot => {
                 // One that cannot be made is no failure of the journal.
-                drop(snapshot(&life.journal, &self.handed[..self.acknowledged]));
+                drop(snapshot(&life.journal, &self.handed[..durable]));
             }
             Step::Cut => {
                 let newest = life.journal.snapshots().ok().and_then(|snapshots| snapshots.last().copied());
@@ -141,10 +198,10 @@ impl World {
             Step::Reopen => {
                 let closed = self.life.take().unwrap().close();
                 if closed.is_ok()
-                    && let Ok((journal, found)) = recover(&self.disk)
+                    && let Ok((journal, found)) = recover(&self.disk, &self.config)
                 {
                     assert_eq!(found, self.handed);
-                    self.life = Some(Life::of(journal));
+                    self.live(journal);
                 }
             }
         }
@@ -160,6 +217,8 @@ impl World {
             self.next += count as i64;
             if life.appenders[appender].append(turn_of(first, count)).is_ok() {
                 self.handed.extend(first..first + count as i64);
+                self.sequence += 1;
+                self.fixes_at.push((self.sequence, self.handed.len()));
                 fixes[appender] += count;
             }
         }
@@ -215,100 +274,113 @@ fn snapshot(journal: &Journal, history: &[i64]) -> Result<u64, Error> {
     snapshot.finish()
 }
 
-/// Whether `found` is what was handed over, at least as far as it was acknowledged.
-fn assert_kept(found: &[i64], world: &World) {
+/// Holds that `found` is the beginning of what was handed over, with so many fixes at least.
+fn assert_kept(found: &[i64], world: &World, at_least: usize) {
     assert!(world.handed.starts_with(found), "{found:?} was not handed over: {:?}", world.handed);
-    assert!(found.len() >= world.acknowledged, "of {} acknowledged {} are left", world.acknowledged, found.len());
+    assert!(found.len() >= at_least, "of {at_least} only {} are left", found.len());
 }
 
 /// Holds what a start on `disk` must find, be it interrupted or not, and that the journal goes on behind it.
-fn assert_recovers(disk: &Disk, world: &World, chance: &mut Chance) {
+fn assert_recovers(disk: &Disk, world: &World, at_least: usize, chance: &mut Chance) {
     let again = disk.after_kill();
-    let (journal, found) = recover(&again).unwrap();
-    assert_kept(&found, world);
-    let (_, same) = recover(&again.after_crash_with_what_was_synced()).unwrap();
+    let (journal, found) = recover(&again, &world.config).unwrap();
+    assert_kept(&found, world, at_least);
+    let (_, same) = recover(&again.after_crash_with_what_was_synced(), &world.config).unwrap();
     assert_eq!(same, found, "what was applied is durable once the journal is open");
 
-    let (handed, acknowledged) = (found.clone(), found.len());
-    let life = Some(Life::of(journal));
-    let mut longer = World { disk: again, handed, acknowledged, next: world.next, life };
+    let mut longer = World::behind(world, again, journal, &found);
     longer.commit(&[(0, 3)]);
     longer.commit(&[(1, 40), (2, 1), (1, 3)]);
     assert_eq!(longer.acknowledged, found.len() + 47);
-    let (_, all) = recover(&longer.disk.after_crash(chance)).unwrap();
+    let (_, all) = recover(&longer.disk.after_kill(), &world.config).unwrap();
     assert_eq!(all, longer.handed);
+    let (_, left) = recover(&longer.disk.after_crash(chance), &world.config).unwrap();
+    assert_kept(&left, &longer, longer.durable());
 
     // A short life behind a torn end, of whose frames none may come to light again.
     let again = disk.after_kill();
-    let (journal, found) = recover(&again).unwrap();
-    let (handed, acknowledged) = (found.clone(), found.len());
+    let (journal, found) = recover(&again, &world.config).unwrap();
     again.fail_any(chance.below(4) as u64, Fault::PowerOff);
-    let mut short = World { disk: again, handed, acknowledged, next: world.next, life: Some(Life::of(journal)) };
+    let mut short = World::behind(world, again, journal, &found);
     short.commit(&[(0, 3)]);
     short.commit(&[(0, 3)]);
     drop(short.life.take());
-    let (_, left) = recover(&short.disk.after_crash(chance)).unwrap();
-    assert_kept(&left, &short);
+    let (_, left) = recover(&short.disk.after_crash(chance), &world.config).unwrap();
+    assert_kept(&left, &short, short.durable());
 
     let interrupted = disk.after_kill();
     interrupted.fail_any(chance.below(RECOVERY_CHANGES_MAX) as u64, Fault::PowerOff);
-    let was_open = recover(&interrupted).is_ok();
-    let (_, second) = recover(&interrupted.after_crash(chance)).unwrap();
-    assert_kept(&second, world);
+    let was_open = recover(&interrupted, &world.config).is_ok();
+    let (_, second) = recover(&interrupted.after_crash(chance), &world.config).unwrap();
+    assert_kept(&second, world, world.durable());
     assert!(found.starts_with(&second) && (second == found || !was_open));
 }
 
 /// Runs the steps, has the disk fail at one change, and holds what must be held of what is left.
-fn assert_survives(steps: &[Step], skip: u64, fault: Fault, chance: &mut Chance) {
+fn assert_survives(plan: &Plan, skip: u64, fault: Fault, chance: &mut Chance) {
     let disk = Disk::default();
     disk.fail_any(skip, fault);
-    let world = World::run(disk, steps);
-    let without_a_crash = [Disk::after_kill, Disk::after_kill_and_eviction, Disk::after_crash_with_what_was_synced];
-    assert_recovers(&without_a_crash[chance.below(3)](&world.disk), &world, chance);
-    assert_recovers(&world.disk.after_crash(chance), &world, chance);
+    let world = World::run(disk, plan);
+    let (acknowledged, durable) = (world.acknowledged, world.durable());
+    match plan.config.sync {
+        SyncWhen::Always => assert!(durable >= acknowledged, "{durable} of {acknowledged} acknowledged are durable"),
+        SyncWhen::Interval => assert_recovers(&world.disk, &world, acknowledged, chance),
+    }
+    // What a failed sync was to make durable may be gone too.
+    let after_eviction = if matches!(fault, Fault::PowerOff) { acknowledged } else { durable };
+    let (left, at_least) = match chance.below(3) {
+        0 => (world.disk.after_kill(), acknowledged),
+        1 => (world.disk.after_kill_and_eviction(), after_eviction),
+        _ => (world.disk.after_crash_with_what_was_synced(), durable),
+    };
+    assert_recovers(&left, &world, at_least, chance);
+    assert_recovers(&world.disk.after_crash(chance), &world, durable, chance);
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn plans() -> impl Strategy<Value = Plan> {
     let commit =
         prop::collection::vec((0..APPENDERS, prop::sample::select(vec![1, 3, 40])), 1..6).prop_map(Step::Commit);
     let step = prop_oneof![10 => commit, 2 => Just(Step::Snapshot), 2 => Just(Step::Cut), 1 => Just(Step::Reopen)];
-    prop::collection::vec(step, 1..24)
+    (prop::sample::select(SYNCS.to_vec()), prop::collection::vec(step, 1..24)).prop_map(|(sync, steps)| {
+        let (sync, sync_interval_ms) = sync;
+        Plan { config: Config { sync, sync_interval_ms, ..SMALL }, steps }
+    })
 }
 
 /// Some of the changes that the steps make, evenly apart, the last of them beyond the end.
-fn some_changes(steps: &[Step], chance: &mut Chance) -> impl Iterator<Item = u64> + use<> {
-    let changes = changes_of(steps) as usize;
+fn some_changes(plan: &Plan, chance: &mut Chance) -> impl Iterator<Item = u64> + use<> {
+    let changes = changes_of(plan) as usize;
     let apart = changes.div_ceil(CHANGES_TRIED);
     (chance.below(apart)..=changes).step_by(apart).map(|skip| skip as u64)
 }
 
-fn changes_of(steps: &[Step]) -> u64 {
-    let world = World::run(Disk::default(), steps);
+fn changes_of(plan: &Plan) -> u64 {
+    let world = World::run(Disk::default(), plan);
     assert_eq!((world.handed.len(), world.life.is_some()), (world.acknowledged, true), "nothing failed");
     world.disk.changes()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_crash_at_any_change_of_the_disk_loses_nothing_acknowledged(steps in steps(), seed in any::<u64>()) {
+    fn a_crash_at_any_change_of_the_disk_loses_nothing_it_promised(plan in plans(), seed in any::<u64>()) {
         let mut chance = Chance(seed);
-        for skip in some_changes(&steps, &mut chance) {
-            assert_survives(&steps, skip, Fault::PowerOff, &mut chance);
+        for skip in some_changes(&plan, &mut chance) {
+            assert_survives(&plan, skip, Fault::PowerOff, &mut chance);
         }
     }
 
     #[test]
-    fn a_disk_that_fails_at_any_change_loses_nothing_acknowledged(steps in steps(), seed in any::<u64>()) {
+    fn a_disk_that_fails_at_any_change_loses_nothing_it_promised(plan in plans(), seed in any::<u64>()) {
         let mut chance = Chance(seed);
-        for skip in some_changes(&steps, &mut chance) {
+        for skip in some_changes(&plan, &mut chance) {
             let fault = match chance.below(4) {
                 0 => Fault::Short(chance.below(2_000), ENOSPC),
                 1 => Fault::Errno(ENOSPC),
                 _ => Fault::Errno(EIO),
             };
-            assert_survives(&steps, skip, fault, &mut chance);
+            assert_survives(&plan, skip, fault, &mut chance);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Promises 1 to 3 with fleets that come back by themselves: the engine is killed at random instants, and in the end every
-//! acknowledged fix is there once, in the journal and in the store, and the books balance.
+//! acknowledged fix is there once, in the store and in what is left of the journal, and the books balance. The journal is
+//! cut while the engine is killed.
 //!
 //! `RHUMB_TEST_KILLS` says how often (`tests/crash` runs a thousand), `RHUMB_TEST_SEED` repeats the instants and the faults
 //! of a run; what the machine makes of them is its own.
@@ -7,8 +8,9 @@
 mod ledger;
 mod plan;
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,6 +32,9 @@ const ROUND_MAX: Duration = Duration::from_secs(25);
 /// About what a kill and the way back take.
 const PER_KILL: Duration = Duration::from_millis(900);
 
+/// How long one of the journal's files is waited for to come or go: the engine looks after them every second.
+const KEEPING_MAX: Duration = Duration::from_millis(2_500);
+
 /// Before their end the fleets get all they have left acknowledged, with pauses of up to 2 s between attempts to come back.
 const CALM: Duration = Duration::from_secs(2);
 
@@ -39,18 +44,24 @@ struct Summary {
     under_load: u64,
     in_recovery: u64,
     after_start: u64,
+    in_keeping: u64,
     in_drain: u64,
     /// SIGTERM that was done before the kill came.
     drained: u64,
     starts: u64,
     torn_ends: u64,
+    snapshots: u64,
+    /// Starts that began behind a snapshot.
+    from_snapshot: u64,
+    /// Times that segments went off the journal's beginning.
+    cuts: u64,
     published: u64,
     acked: u64,
 }
 
 impl Summary {
     fn kills(&self) -> u64 {
-        self.under_load + self.in_recovery + self.after_start + self.in_drain
+        self.under_load + self.in_recovery + self.after_start + self.in_keeping + self.in_drain
     }
 }
 
@@ -86,7 +97,12 @@ impl Harness {
         let listeners =
             [("mqtt", mqtt), ("http", http), ("admin", admin)].map(|(door, at)| format!("{door}.listen={at}"));
         let mut sets: Vec<&str> = listeners.iter().map(String::as_str).collect();
-        sets.extend(["journal.segment_bytes=1048576", "pipeline.shards=2"]);
+        sets.extend([
+            "journal.segment_bytes=1048576",
+            "journal.retention=0s",
+            "sink.sync_interval_ms=50",
+            "pipeline.shards=2",
+        ]);
         Self {
             rhumb: Rhumb::start(&sets),
             random: Random::new(seed),
@@ -137,7 +153,13 @@ impl Harness {
             self.rhumb.wait_until_ready();
             self.look();
         }
+        let mut has_changed = false;
         match blow {
+            Blow::InKeeping { after } => {
+                has_changed = self.await_keeping();
+                sleep(after);
+                self.rhumb.kill9();
+            }
             Blow::UnderLoad { after } | Blow::AfterStart { after } | Blow::InRecovery { after } => {
                 sleep(after);
                 self.rhumb.kill9();
@@ -158,7 +180,8 @@ impl Harness {
         self.read_log();
         let is_recovered = self.logs[1].contains(" serving ");
         match blow {
-            Blow::UnderLoad { .. } => self.summary.under_load += 1,
+            Blow::InKeeping { .. } if has_changed => self.summary.in_keeping += 1,
+            Blow::UnderLoad { .. } | Blow::InKeeping { .. } => self.summary.under_load += 1,
             Blow::InRecovery { .. } if !is_recovered => self.summary.in_recovery += 1,
             Blow::InRecovery { .. } | Blow::AfterStart { .. } => self.summary.after_start += 1,
             Blow::InDrain { .. } => {}
@@ -169,10 +192,30 @@ impl Harness {
         self.summary.starts += 1;
     }
 
+    /// Waits until a file of the journal comes or goes; whether one did in time.
+    fn await_keeping(&self) -> bool {
+        let names = || -> BTreeSet<OsString> {
+            let entries = fs::read_dir(self.rhumb.data_dir().join("journal")).unwrap();
+            entries.map(|entry| entry.unwrap().file_name()).collect()
+        };
+        let (before, begun) = (names(), Instant::now());
+        while begun.elapsed() < KEEPING_MAX {
+            if names() != before {
+                return true;
+            }
+            sleep(Duration::from_micros(200));
+        }
+        false
+    }
+
     fn read_log(&mut self) {
         let log = self.rhumb.take_log();
         assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
         self.summary.torn_ends += log.matches("cut a torn end off").count() as u64;
+        self.summary.snapshots += log.matches("snapshot taken").count() as u64;
+        self.summary.cuts += log.matches("journal cut").count() as u64;
+        let recoveries = log.lines().filter(|line| line.contains("journal recovered"));
+        self.summary.from_snapshot += recoveries.filter(|line| !line.contains("snapshot=0 ")).count() as u64;
         self.logs.rotate_left(1);
         self.logs[1] = log;
     }
@@ -185,16 +228,15 @@ impl Harness {
         self.ledger.look(&self.rhumb, &mut self.random);
     }
 
-    /// Everything that was ever acknowledged, and nothing else, wherever it is kept.
-    fn end(&mut self) -> PathBuf {
+    /// Everything that was ever acknowledged, and nothing else, wherever it is kept. Gives the journal's first frame.
+    fn end(&mut self) -> u64 {
         self.rhumb.wait_until_ready();
         self.rhumb.await_store();
         self.ledger.assert_tracks(&self.rhumb);
         let (status, _) = self.rhumb.terminate();
         assert_eq!(status.code(), Some(0));
         self.read_log();
-        self.ledger.assert_stored(&self.rhumb.data_dir());
-        self.rhumb.data_dir()
+        self.ledger.assert_stored(&self.rhumb.data_dir())
     }
 }
 
@@ -208,9 +250,11 @@ fn what_was_acknowledged_is_there_once_wherever_the_engine_was_killed() {
     while harness.summary.kills() < kills_max {
         harness.round(kills_max);
     }
-    let data_dir = harness.end();
+    let first = harness.end();
     let totals = harness.ledger.totals();
     assert!(totals.stored > 20 * kills_max, "{totals:?}: no load to speak of");
+    // A few kills are over before there is a segment to cut.
+    assert!(first > 1 || kills_max < KILLS_DEFAULT, "the journal was never cut: {:?}", harness.summary);
 
     let summary = &harness.summary;
     let rows = [
@@ -218,10 +262,14 @@ fn what_was_acknowledged_is_there_once_wherever_the_engine_was_killed() {
         ("… under load", summary.under_load.to_string()),
         ("… before it was ready", summary.in_recovery.to_string()),
         ("… just after it was", summary.after_start.to_string()),
+        ("… as a file of the journal came or went", summary.in_keeping.to_string()),
         ("… while it drained after SIGTERM", summary.in_drain.to_string()),
         ("SIGTERM that was done before the kill", summary.drained.to_string()),
         ("starts", summary.starts.to_string()),
         ("torn ends cut", summary.torn_ends.to_string()),
+        ("snapshots taken", summary.snapshots.to_string()),
+        ("starts behind a snapshot", summary.from_snapshot.to_string()),
+        ("cuts of the journal", summary.cuts.to_string()),
         ("publishes", summary.published.to_string()),
         ("publishes acknowledged", summary.acked.to_string()),
         ("different fixes acknowledged", harness.ledger.fixes_acked().to_string()),
@@ -230,7 +278,8 @@ fn what_was_acknowledged_is_there_once_wherever_the_engine_was_killed() {
         ("rejected", totals.rejected.to_string()),
         ("lost, or stored twice", "0".to_owned()),
         ("drivers", harness.ledger.drivers().to_string()),
-        ("journal, bytes", dir_bytes(&data_dir.join("journal")).to_string()),
+        ("journal, first frame", first.to_string()),
+        ("journal, bytes", dir_bytes(&harness.rhumb.data_dir().join("journal")).to_string()),
         ("seed", seed.to_string()),
         ("seconds", begun.elapsed().as_secs().to_string()),
     ];

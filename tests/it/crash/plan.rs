@@ -16,6 +16,8 @@ pub(super) enum Blow {
     AfterStart { after: Duration },
     /// So soon after it was started that it may still read its journal.
     InRecovery { after: Duration },
+    /// So soon after one of the journal's files came or went: a snapshot on its way, a segment cut off or begun.
+    InKeeping { after: Duration },
     /// So long after it was told to stop.
     InDrain { after: Duration, grace: Duration },
 }
@@ -46,7 +48,8 @@ impl Random {
     /// The next kill.
     pub(super) fn blow(&mut self) -> Blow {
         match self.between(0, 19) {
-            0..=10 => Blow::UnderLoad { after: self.millis(50, 1_500) },
+            0..=7 => Blow::UnderLoad { after: self.millis(50, 1_500) },
+            8..=10 => Blow::InKeeping { after: self.millis(0, 8) },
             11..=12 => Blow::AfterStart { after: self.millis(0, 50) },
             13..=16 => Blow::InRecovery { after: self.millis(0, RECOVERY_MS) },
             _ => Blow::InDrain { after: self.millis(20, 600), grace: self.millis(0, 10) },
@@ -54,13 +57,14 @@ impl Random {
     }
 }
 
-/// The fleets of a round: one for each quality of service and way to publish, each a tenant's own.
+/// The fleets of a round: one for each quality of service and way to publish, each a tenant's own. They fill a segment of
+/// 1 MiB every few seconds.
 pub(super) fn orders(random: &mut Random, duration: Duration) -> Vec<Order> {
     let acme: &[&[&str]] =
         &[&["--qos", "1"], &["--qos", "1", "--mqtt-version", "5", "--pipeline", "5", "--window", "50"]];
     let globex: &[&[&str]] = &[&["--qos", "2", "--mqtt-version", "5"], &["--qos", "2", "--pipeline", "3"]];
     let initech: &[&[&str]] = &[&["--qos", "1", "--single"], &["--qos", "1", "--mode", "faithful"]];
-    let fleets = [("acme", 12, 600, acme), ("globex", 8, 400, globex), ("initech", 6, 150, initech)];
+    let fleets = [("acme", 12, 2_400, acme), ("globex", 8, 1_200, globex), ("initech", 6, 150, initech)];
     let order = |(tenant, devices, rate, manners): (&'static str, u32, u32, &[&'static [&'static str]])| {
         let manner = manners[random.between(0, manners.len() as u64 - 1) as usize];
         Order { tenant, devices, rate, seed: random.between(1, u64::MAX / 2), duration, manner }
