@@ -78,6 +78,8 @@ impl Core {
             ))
             .into());
         }
+        // All of it, until a snapshot has told how much need not be read.
+        progress.total(journal::bytes_behind(&journal_dir, 0));
         let files = Unopened::take(&journal_dir).map_err(Failure::from)?;
         let first = files.first().map_err(Failure::from)?.unwrap_or(1);
         let history = match &store {
@@ -96,7 +98,7 @@ impl Core {
         let began = Instant::now();
         let resuming = resuming::from_snapshot(&files, &mut recovering).map_err(Failure::Journal)?;
         let behind = resuming.snapshot.map_or(0, |snapshot| snapshot.sequence);
-        progress.total(files.bytes_behind(behind).map_err(Failure::from)?);
+        progress.total(journal::bytes_behind(&journal_dir, behind));
         let mut journal_bytes = 0;
         let mut apply = |frame: &Frame<'_>| {
             progress.frame(frame.len_bytes(), frame.fixes);

@@ -167,6 +167,19 @@ pub fn exists(dir: &Path) -> Result<bool, Error> {
     }
 }
 
+/// Bytes of the segments in `dir` that recovery behind this frame reads, as far as they can be seen without opening one.
+pub fn bytes_behind(dir: &Path, sequence: u64) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let segment = |entry: std::fs::DirEntry| {
+        let first = segment::first_of(entry.file_name().to_str()?)?;
+        Some((first, entry.metadata().ok()?.len()))
+    };
+    let mut segments: Vec<_> = entries.filter_map(|entry| segment(entry.ok()?)).collect();
+    segments.sort_unstable();
+    let begin = segments.partition_point(|(first, _)| *first <= sequence.saturating_add(1)).saturating_sub(1);
+    segments[begin..].iter().map(|(_, bytes)| bytes).sum()
+}
+
 fn start(
     unopened: Unopened,
     config: &Config,

@@ -74,7 +74,8 @@ pub(super) fn is_of_journal(name: &str) -> bool {
     name == UNBORN_NAME || first_of(name).is_some()
 }
 
-fn first_of(name: &str) -> Option<u64> {
+/// The first sequence in the name of a segment; `None` if it is not one's.
+pub(super) fn first_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX).filter(|digits| digits.len() == NAME_DIGITS)?;
     let first = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
     // Sequences begin with 1.

@@ -42,14 +42,6 @@ impl Unopened {
         Ok(segment::list(self.storage.as_ref())?.first().copied())
     }
 
-    /// Bytes of the segments that recovery behind this frame reads.
-    pub fn bytes_behind(&self, sequence: u64) -> Result<u64, Error> {
-        let firsts = segment::list(self.storage.as_ref())?;
-        let begin = firsts.partition_point(|first| *first <= sequence + 1).saturating_sub(1);
-        let len = |first: &u64| self.storage.open(&segment::name(*first))?.len_bytes();
-        firsts[begin..].iter().map(len).sum::<std::io::Result<u64>>().map_err(Error::io("look at the segments"))
-    }
-
     /// The frames that snapshots stand for, newest first.
     pub fn snapshots(&self) -> Result<Vec<u64>, Error> {
         let mut sequences = snapshot::list(self.storage.as_ref())?;
