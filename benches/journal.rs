@@ -4,10 +4,10 @@
 
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use crossbeam_channel::{Receiver, bounded};
 use rhumb::counts::Counts;
 use rhumb::fix::{Fix, Verdict};
 use rhumb::ids::{DriverId, DriverKey, TenantId};
@@ -69,7 +69,7 @@ fn open(dir: &Path) -> Journal {
 }
 
 fn appender(journal: &Journal) -> (Appender, Receiver<usize>) {
-    let (sender, durable) = bounded(TURNS_IN_FLIGHT_MAX);
+    let (sender, durable) = sync_channel(TURNS_IN_FLIGHT_MAX);
     (journal.appender(Box::new(move |sequences| sender.send(sequences.len()).unwrap())), durable)
 }
 

@@ -40,9 +40,13 @@
 //!   is in [`journal`]'s segment).
 //! - **Recordings are read by `csv-core`**, not by `csv`: a quote that is left open costs a row there, and the rest of the
 //!   file here.
+//! - **`std::sync::mpsc` carries batches to shards and turns to the journal**, not crossbeam-channel, which it was made from:
+//!   there a receiver yields its processor several times before it sleeps, and Linux then has it wait behind whoever has
+//!   not. With 50,000 single publishes a second on two full processors the p99 of the acknowledgement went from 6.9 to 4.8
+//!   ms. A closed loop lost some 4 % for it, since whoever yields gathers more.
 //!
-//! crossbeam-channel carries batches to shards and turns to the journal; dashmap holds client ids, tenants and driver names;
-//! `geo` tests polygons; rumqttc publishes replays and drives the load generator; hdrhistogram and criterion measure.
+//! dashmap holds client ids, tenants and driver names; `geo` tests polygons; rumqttc publishes replays and drives the load
+//! generator; hdrhistogram and criterion measure.
 //!
 //! [mio]: https://docs.rs/mio
 

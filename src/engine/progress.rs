@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::counts::grouped;
 use crate::telemetry::prometheus::{Exposition, Kind};
@@ -69,9 +68,9 @@ impl Progress {
     /// Does `recovery`, and has the log tell of it every few seconds meanwhile.
     pub(super) fn told_during<T>(&self, recovery: impl FnOnce() -> T) -> T {
         // Nothing is ever sent: what ends the telling is that the sender goes, by a panic too.
-        let (over, is_over) = bounded::<()>(0);
+        let (over, is_over) = sync_channel::<()>(0);
         thread::scope(|scope| {
-            let tell = || {
+            let tell = move || {
                 while is_over.recv_timeout(TOLD_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                     self.tell();
                 }

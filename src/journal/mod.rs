@@ -62,11 +62,10 @@ pub use watermark::Watermark;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
-
-use crossbeam_channel::Sender;
 
 use room::Brake;
 use storage::Lock;
@@ -193,7 +192,7 @@ fn start(
     let room = Arc::new(Room::new(config.bytes_max));
     room.measure(storage.as_ref()).map_err(Error::io(LOOK_AT_ROOM))?;
     let failure = Arc::new(Failure::default());
-    let (sender, turns) = crossbeam_channel::bounded(TURNS_IN_FLIGHT_MAX * usize::from(APPENDERS_MAX));
+    let (sender, turns) = sync_channel(TURNS_IN_FLIGHT_MAX * usize::from(APPENDERS_MAX));
     let writer = Writer {
         storage: Arc::clone(&storage),
         journal,
@@ -238,7 +237,7 @@ pub struct Journal {
     watermark: Arc<Watermark>,
     room: Arc<Room>,
     failure: Arc<Failure>,
-    sender: Sender<Message>,
+    sender: SyncSender<Message>,
     /// How many appenders there are; held while one is announced, so that numbers and places agree.
     appenders: Mutex<u16>,
     thread: Option<JoinHandle<()>>,
@@ -383,7 +382,7 @@ impl Drop for Journal {
 #[derive(Debug)]
 pub struct Appender {
     id: u16,
-    sender: Sender<Message>,
+    sender: SyncSender<Message>,
     room: Arc<Room>,
 }
 

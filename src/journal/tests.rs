@@ -27,9 +27,9 @@ mod traces;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
 use tempfile::TempDir;
 
 use super::*;
@@ -86,7 +86,7 @@ pub(super) fn open_all(dir: &Path, config: &Config) -> Result<(Journal, Recovere
 }
 
 pub(super) fn appender(journal: &Journal) -> (Appender, Receiver<Vec<u64>>) {
-    let (sender, durable) = bounded(CALLS_MAX);
+    let (sender, durable) = sync_channel(CALLS_MAX);
     let on_durable = move |sequences: &[u64]| sender.send(sequences.to_vec()).unwrap();
     (journal.appender(Box::new(on_durable)), durable)
 }
@@ -297,7 +297,7 @@ fn appenders_hear_of_their_own_frames_in_order() {
 
 /// For the tests of a journal that fails.
 pub(super) fn failure(journal: &Journal) -> Receiver<String> {
-    let (sender, failed) = bounded(1);
+    let (sender, failed) = sync_channel(1);
     journal.on_failure(Box::new(move |error| sender.send(error.to_owned()).unwrap()));
     failed
 }

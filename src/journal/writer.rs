@@ -5,10 +5,9 @@
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::frame::{self, APPENDER_OF_SEAL, HEADER_BYTES, Place};
 use super::record::Turn;
@@ -167,7 +166,7 @@ impl Writer {
                 self.sync()?;
                 break;
             }
-            match turns.recv_deadline(due) {
+            match turns.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(message) => return Ok(Some(message)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SendError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam_channel::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::account::{Books, Page};
@@ -59,7 +59,7 @@ pub enum TrackError {
 
 #[derive(Debug)]
 struct Inner {
-    shards: Vec<Sender<Message>>,
+    shards: Vec<SyncSender<Message>>,
     books: Vec<Arc<Books>>,
     registry: Arc<Registry>,
     history: Option<History>,
@@ -90,10 +90,15 @@ impl Claim {
     /// back at once, without verdicts.
     pub fn submit(&self, shard: usize, batch: Batch) {
         debug_assert!(batch.runs.iter().all(|run| self.ingress.shard_of(&run.driver) == shard));
-        debug_assert!(!self.ingress.0.shards[shard].is_full(), "more batches on the way than were claimed");
-        if let Err(returned) = self.ingress.0.shards[shard].send(Message::Batch(batch))
-            && let Message::Batch(batch) = returned.into_inner()
-        {
+        let inbox = &self.ingress.0.shards[shard];
+        let sent = inbox.try_send(Message::Batch(batch)).or_else(|refused| match refused {
+            TrySendError::Full(message) => {
+                debug_assert!(false, "more batches on the way than were claimed");
+                inbox.send(message)
+            }
+            TrySendError::Disconnected(message) => Err(SendError(message)),
+        });
+        if let Err(SendError(Message::Batch(batch))) = sent {
             let origin = Arc::clone(&batch.origin);
             origin.judged(batch);
         }
@@ -131,7 +136,7 @@ impl Origin for Request {
 
 impl Ingress {
     pub(super) fn new(
-        shards: Vec<Sender<Message>>,
+        shards: Vec<SyncSender<Message>>,
         books: Vec<Arc<Books>>,
         registry: Arc<Registry>,
         history: Option<History>,

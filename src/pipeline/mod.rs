@@ -21,9 +21,9 @@ use std::num::NonZeroUsize;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 
 pub use batch::{Batch, Origin, Received};
@@ -72,7 +72,7 @@ impl Default for DedupeConfig {
 pub struct Recovering {
     shared: Shared,
     registry: Arc<Registry>,
-    inboxes: Vec<(Sender<Message>, Receiver<Message>)>,
+    inboxes: Vec<(SyncSender<Message>, Receiver<Message>)>,
     /// The frame up to which the store held everything when recovery began.
     stored_sequence: u64,
     /// Fixes beyond it.
@@ -134,7 +134,7 @@ impl Recovering {
             waiting_for_store: Arc::default(),
         };
         let books: Vec<Arc<Books>> = (0..shards).map(|_| Arc::default()).collect();
-        let inboxes: Vec<_> = (0..shards).map(|_| bounded(INBOX_MESSAGES_MAX)).collect();
+        let inboxes: Vec<_> = (0..shards).map(|_| sync_channel(INBOX_MESSAGES_MAX)).collect();
         let senders = inboxes.iter().map(|(sender, _)| sender.clone()).collect();
         let ingress = Ingress::new(senders, books.clone(), Arc::clone(&registry), shared.history.clone());
         let shards = books.iter().map(|books| Shard::new(shared.clone(), Arc::clone(books))).collect();

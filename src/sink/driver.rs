@@ -4,10 +4,9 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::backoff::Backoff;
 use super::{Batch, Config, Error, Sink, SinkState, SinkStatus};
@@ -53,7 +52,7 @@ impl<E: Into<Fault>> From<E> for Ended {
 /// status, and never ends the engine.
 pub fn start(sink: impl Sink, config: Config, journal: Arc<Journal>) -> io::Result<SinkHandle> {
     let status = Arc::new(SinkStatus::new(sink.name(), journal.watermark()));
-    let (asks, asked) = crossbeam_channel::bounded(1);
+    let (asks, asked) = sync_channel(1);
     let driver = Driver {
         config,
         journal,
@@ -84,7 +83,7 @@ pub fn start(sink: impl Sink, config: Config, journal: Arc<Journal>) -> io::Resu
 #[derive(Debug)]
 pub struct SinkHandle {
     status: Arc<SinkStatus>,
-    asks: Sender<Instant>,
+    asks: SyncSender<Instant>,
     thread: JoinHandle<()>,
 }
 

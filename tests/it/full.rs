@@ -100,14 +100,20 @@ fn assert_refuses(rhumb: &Rhumb) {
     assert_eq!(rhumb.get("default", "/v1/drivers/filling-0/location").status, 200, "what only reads is answered");
 }
 
+/// A budget that is soon used up.
+const BUDGET: [&str; 2] = ["journal.segment_bytes=1048576", "journal.bytes_max=16777216"];
+
+/// An engine without room, its store behind for good, and how many fixes it stored.
+fn filled() -> (Rhumb, u64) {
+    let rhumb = Rhumb::start(&[&BUDGET[..], &STORE_THAT_WAITS, &LARGE_REQUESTS].concat());
+    let stored = fill(&rhumb);
+    (rhumb, stored)
+}
+
 #[test]
 fn a_budget_that_is_used_up_refuses_until_it_is_raised() {
-    let mut rhumb = Rhumb::start(
-        &[&["journal.segment_bytes=1048576", "journal.bytes_max=16777216"][..], &STORE_THAT_WAITS, &LARGE_REQUESTS]
-            .concat(),
-    );
+    let (mut rhumb, stored) = filled();
     assert_eq!(rhumb.metrics()["rhumb_journal_bytes_max"], 16_777_216.0);
-    let stored = fill(&rhumb);
     let mut held = held_publisher(&rhumb, Version::V4, "held");
     assert_refuses(&rhumb);
     let taken: u64 = fs::read_dir(rhumb.data_dir().join("journal"))
@@ -117,30 +123,76 @@ fn a_budget_that_is_used_up_refuses_until_it_is_raised() {
     assert!(taken <= 16_777_216, "{taken} bytes in a budget of 16 MiB");
     wait_for("the log names the budget", || rhumb.log().contains("the journal is full").then_some(()));
     assert!(rhumb.log().contains("the journal's disk budget runs short"));
-
-    let (status, after) = rhumb.terminate();
-    assert_eq!(status.code(), Some(0), "{}", rhumb.log());
-    assert!(after < Duration::from_secs(15), "what has no room holds up no stop: {after:?}");
+    rhumb.kill9();
     assert!(held.receive().is_none_or(|packet| packet.kind() != PUBACK), "never acknowledged");
 
-    let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/traces/liverpool_bus_20260126.csv");
-    let budget = ["--set", "journal.segment_bytes=1048576", "--set", "journal.bytes_max=16777216"];
-    let replay = rhumb.run(&[&["replay", recording, "--set", STORE_THAT_WAITS[0]][..], &budget].concat());
-    assert_eq!(replay.status.code(), Some(74));
-    let told = String::from_utf8_lossy(&replay.stderr);
-    assert!(told.contains("the journal is full: make room"), "{told}");
-
-    for (key, value) in
-        [("journal.bytes_max", "67108864"), ("sink.batch_age_ms_max", "1000"), ("sink.batch_fixes_max", "50000")]
-    {
-        rhumb.set(key, value);
-    }
+    rhumb.set("journal.bytes_max", "67108864");
     rhumb.restart();
     let mut again = Client::connect(rhumb.mqtt(), Version::V4, "held");
     again.publish_acked(&topic("default", "held"), &native_fix(1), 7);
     assert_eq!(rhumb.track("default", "held").len(), 1);
     let books = rhumb.books("default");
     assert_eq!((books.stored, books.duplicate), (stored + 1, 0), "all that was acknowledged, and nothing else");
+    assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
+}
+
+#[test]
+fn a_replay_into_a_full_journal_says_so() {
+    let (mut rhumb, _) = filled();
+    rhumb.kill9();
+    let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/traces/liverpool_bus_20260126.csv");
+    let sets = BUDGET.iter().chain(&STORE_THAT_WAITS).flat_map(|set| ["--set", set]);
+    let replay = rhumb.run(&["replay", recording].into_iter().chain(sets).collect::<Vec<_>>());
+    assert_eq!(replay.status.code(), Some(74));
+    let told = String::from_utf8_lossy(&replay.stderr);
+    assert!(told.contains("the journal is full: make room"), "{told}");
+}
+
+#[test]
+fn a_stop_with_a_full_journal_waits_for_nobody_and_leaves_room() {
+    let (mut rhumb, stored) = filled();
+    let mut held = held_publisher(&rhumb, Version::V4, "held");
+    let (status, after) = rhumb.terminate();
+    assert_eq!(status.code(), Some(0), "{}", rhumb.log());
+    assert!(after < Duration::from_secs(15), "what has no room holds up no stop: {after:?}");
+    assert!(held.receive().is_none_or(|packet| packet.kind() != PUBACK), "never acknowledged");
+
+    // What the store got at the end, the journal need not keep.
+    rhumb.restart();
+    let mut again = Client::connect(rhumb.mqtt(), Version::V4, "held");
+    again.publish_acked(&topic("default", "held"), &native_fix(1), 7);
+    // What was held may have been stored once the store made room, with nobody left to acknowledge it.
+    assert_eq!(rhumb.books("default").stored, stored + 1);
+    assert_eq!(rhumb.track("default", "held").len(), 1);
+    assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
+}
+
+fn first_segment(rhumb: &Rhumb) -> PathBuf {
+    let files = fs::read_dir(rhumb.data_dir().join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "journal")).min().unwrap()
+}
+
+#[test]
+fn a_full_journal_has_room_again_once_its_store_has_caught_up() {
+    // The store takes all it can get, but only when it is eight seconds old: the journal is full long before.
+    let late_store = ["sink.batch_age_ms_max=8000", "sink.batch_fixes_max=10000000", "sink.sync_interval_ms=1000"];
+    let mut rhumb = Rhumb::start(&[&BUDGET[..], &late_store, &LARGE_REQUESTS].concat());
+    let stored = fill(&rhumb);
+    let mut held = held_publisher(&rhumb, Version::V5, "held");
+    assert_refuses(&rhumb);
+    let oldest = first_segment(&rhumb);
+
+    // Nobody does anything.
+    wait_for("room again", || (!is_full(&rhumb)).then_some(()));
+    assert_eq!(held.expect(PUBACK).id(), 7);
+    wait_for("ready again", || (http::request(rhumb.admin(), "GET", "/readyz", &[], b"").status == 200).then_some(()));
+    assert!(first_segment(&rhumb) > oldest, "what the store has and a snapshot stands for is gone");
+    rhumb.post("default", "/v1/drivers/asks/location", &native_fix(1)).json(202);
+    rhumb.kill9();
+    rhumb.restart();
+    let books = rhumb.books("default");
+    assert_eq!((books.stored, books.duplicate), (stored + 2, 0), "{books:?}");
+    assert_eq!(rhumb.track("default", "held").len(), 1);
     assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
 }
 

@@ -148,7 +148,7 @@ impl Worker<'_> {
     }
 
     fn work(&mut self, show: impl Fn(&Self)) -> anyhow::Result<()> {
-        let timer = Timer::new(self.poll.registry(), TIMER)?;
+        let mut timer = Timer::new(self.poll.registry(), TIMER)?;
         // The open loop's place: which device is next, in which round.
         let (mut round, mut place) = (0, 0);
         while self.context.finished < self.connections.len() {
@@ -174,11 +174,11 @@ impl Worker<'_> {
             }
             self.context.acked.flush()?;
             let wake_ns = self.next_tick_ns.min(next_due_ns.unwrap_or(u64::MAX));
-            let pause = Duration::from_nanos(wake_ns.saturating_sub(self.context.clock.now_ns()));
-            if !self.runnable.is_empty() || pause.is_zero() {
+            let now_ns = self.context.clock.now_ns();
+            if !self.runnable.is_empty() || wake_ns <= now_ns {
                 self.wait(Some(Duration::ZERO))?;
             } else {
-                timer.set(pause)?;
+                timer.set(now_ns, wake_ns)?;
                 self.wait(None)?;
             }
         }

@@ -9,11 +9,10 @@ mod status;
 mod tests;
 
 use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
-
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use self::plan::Mark;
 pub(super) use self::status::Status;
@@ -53,7 +52,7 @@ pub(super) struct Parts {
 /// A running keeper. Dropped without [`Keeper::stop`], it ends within a look, without a last snapshot.
 pub(super) struct Keeper {
     inner: Arc<Inner>,
-    asks: Sender<()>,
+    asks: SyncSender<()>,
     thread: JoinHandle<()>,
 }
 
@@ -79,6 +78,8 @@ struct Taking {
     mark: Mark,
     sequence: u64,
     bytes: u64,
+    /// The frame up to which it leaves fixes to the store.
+    stored: u64,
     took: Duration,
     taken_at: Option<Instant>,
     failed_at: Option<Instant>,
@@ -101,6 +102,7 @@ impl Keeper {
             mark: Mark::at_end(&segments, recovered_bytes),
             sequence: recovered.sequence,
             bytes: recovered.bytes,
+            stored: 0,
             took: Duration::ZERO,
             taken_at: None,
             failed_at: None,
@@ -116,7 +118,7 @@ impl Keeper {
             stop_by: Mutex::default(),
             told: Mutex::default(),
         });
-        let (asks, asked) = bounded(1);
+        let (asks, asked) = sync_channel(1);
         let runs = Arc::clone(&inner);
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || runs.run(&asked))?;
         Ok(Self { inner, asks, thread })
@@ -179,11 +181,17 @@ impl Inner {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
         let may_try = taking.failed_at.is_none_or(|failed_at| failed_at.elapsed() >= RETRY);
-        // A large one would not be due before the budget ends, and without it nothing could be cut, if nobody else needs it.
-        let would_help = is_pressed && lock(&self.budget).passed_by_all() > taking.sequence;
-        let is_due = plan::is_due(taking.mark.grown(&segments), taking.bytes, self.config.segment_bytes)
-            || (would_help && taking.taken_at.is_none_or(|taken_at| taken_at.elapsed() >= PRESSED));
-        if is_due && may_try && self.has_moved(&taking) {
+        let is_due = if is_pressed {
+            // It has to help: take the place of segments that nobody else needs, or of a snapshot with fixes that the store
+            // lacked at the time. Any other would only take more of the budget.
+            let would_help = lock(&self.budget).passed_by_all() > taking.sequence
+                || (taking.snapshots.stored() > taking.stored && taking.bytes > 0);
+            would_help && taking.taken_at.is_none_or(|taken_at| taken_at.elapsed() >= PRESSED)
+        } else {
+            plan::is_due(taking.mark.grown(&segments), taking.bytes, self.config.segment_bytes)
+                && self.has_moved(&taking)
+        };
+        if is_due && may_try {
             self.take(&mut taking)?;
         }
         drop(taking);
@@ -213,6 +221,7 @@ impl Inner {
         let mark = Mark::at_end(&self.journal.segments()?, 0);
         let began = now();
         let may_go_on = || lock(&self.stop_by).is_none_or(|stop_by| now() < stop_by);
+        let stored = taking.snapshots.stored();
         let taken = taking.snapshots.take(&self.journal, &may_go_on);
         let took = began.elapsed();
         match &taken {
@@ -221,7 +230,7 @@ impl Inner {
                 tracing::info!(frame = sequence, bytes, seconds = took.as_secs_f64(), "snapshot taken");
                 self.status.took(*snapshot, took);
                 let (snapshots, taken_at) = (taking.snapshots.clone(), Some(now()));
-                *taking = Taking { snapshots, mark, sequence, bytes, took, taken_at, failed_at: None };
+                *taking = Taking { snapshots, mark, sequence, bytes, stored, took, taken_at, failed_at: None };
             }
             Err(_) => {
                 self.status.failed();

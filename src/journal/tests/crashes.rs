@@ -59,7 +59,7 @@ enum Heard {
 /// that what is handed over meanwhile is one batch, and every run of the same steps asks the same of the disk.
 struct Life {
     /// Lets the writer go on; dropped, it does not stand still any more. First, so that it goes before the journal does.
-    go: Option<crossbeam_channel::Sender<()>>,
+    go: Option<SyncSender<()>>,
     journal: Journal,
     appenders: Vec<Appender>,
     heard: Receiver<Heard>,
@@ -68,14 +68,15 @@ struct Life {
 
 impl Life {
     fn of(journal: Journal) -> Self {
-        let (sender, heard) = bounded(CALLS_MAX);
-        let (go, let_go) = bounded::<()>(1);
+        let (sender, heard) = sync_channel(CALLS_MAX);
+        let (go, let_go) = sync_channel::<()>(1);
+        let let_go = Arc::new(Mutex::new(let_go));
         let appender = |_| {
-            let (sender, let_go) = (sender.clone(), let_go.clone());
+            let (sender, let_go) = (sender.clone(), Arc::clone(&let_go));
             journal.appender(Box::new(move |sequences| {
                 sender.send(Heard::Durable(sequences.len())).unwrap();
                 // Nobody holds it at the end.
-                let _ = let_go.recv();
+                let _ = let_go.lock().unwrap().recv();
             }))
         };
         let appenders = (0..APPENDERS).map(appender).collect();
@@ -250,8 +251,9 @@ impl World {
         }
         assert!(life.journal.failed().is_some());
         assert_eq!(life.journal.watermark().get(), durable);
-        let heard = life.heard.clone();
-        assert!(matches!(life.close(), Err(Error::Failed(_))));
+        let Life { go, journal, heard, .. } = life;
+        drop(go);
+        assert!(matches!(journal.close(), Err(Error::Failed(_))));
         assert!(heard.try_recv().is_err(), "acknowledged after a failure");
     }
 }

@@ -27,19 +27,17 @@ fn assert_poisoned(operation: Operation, fault: Fault, error: &str) {
     // It fails once and would succeed if it were tried again.
     disk.fail(operation, 0, fault);
     let mut acknowledged = 1;
-    let mut handed = 1;
-    while handed == acknowledged {
-        handed += 1;
-        appender.append(turn(handed)).unwrap();
-        crossbeam_channel::select! {
-            recv(durable) -> _ => acknowledged += 1,
-            recv(failed) -> told => {
-                let told = told.unwrap();
-                assert!(told.contains(".journal") && told.contains(error), "{told}");
-                assert_eq!(journal.failed(), Some(told));
-            }
+    let told = loop {
+        appender.append(turn(acknowledged + 1)).unwrap();
+        // Whoever would tell of it is gone once the journal has failed.
+        match durable.recv_timeout(10 * SECOND) {
+            Ok(_) => acknowledged += 1,
+            Err(_) => break failed.recv_timeout(10 * SECOND).unwrap(),
         }
-    }
+    };
+    let handed = acknowledged + 1;
+    assert!(told.contains(".journal") && told.contains(error), "{told}");
+    assert_eq!(journal.failed(), Some(told));
     while appender.append(turn(99)).is_ok() {}
     assert!(durable.try_recv().is_err());
     assert_eq!(journal.watermark().get(), acknowledged as u64);

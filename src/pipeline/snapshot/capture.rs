@@ -1,9 +1,8 @@
 //! A shard's part of a snapshot: its books at one instant, then its drivers a few at a time, between its turns.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
-
-use crossbeam_channel::{Sender, TrySendError};
 
 use super::content::{self, DRIVER_FIXES_MAX, DriversEncoder};
 use super::{Limits, UnderWay};
@@ -30,7 +29,7 @@ pub(in crate::pipeline) struct Request {
     /// Fixes up to this frame are left to the store; 0 if there is none.
     pub(super) stored: u64,
     pub(super) limits: Limits,
-    pub(super) parts: Sender<Part>,
+    pub(super) parts: SyncSender<Part>,
     /// Held until the shard is done with it.
     pub(super) _under_way: UnderWay,
 }

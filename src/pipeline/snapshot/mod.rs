@@ -27,9 +27,8 @@ mod restore;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 pub(super) use self::capture::{Capture, Request, Source};
 pub(super) use self::restore::Restored;
@@ -61,7 +60,7 @@ pub(super) struct Limits {
 /// Takes snapshots of running shards.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
-    shards: Vec<Sender<Message>>,
+    shards: Vec<SyncSender<Message>>,
     store: Option<StoreReach>,
     limits: Limits,
     /// Requests that shards have not done with.
@@ -129,7 +128,7 @@ pub enum SnapshotError {
 }
 
 impl Snapshots {
-    pub(super) fn new(shards: Vec<Sender<Message>>, store: Option<StoreReach>) -> Self {
+    pub(super) fn new(shards: Vec<SyncSender<Message>>, store: Option<StoreReach>) -> Self {
         let chunks_waiting_max = CHUNKS_WAITING_MAX * shards.len();
         let limits = Limits { slice_cost_max: SLICE_COST_MAX, chunk_bytes: CHUNK_BYTES, chunks_waiting_max };
         Self { shards, store, limits, under_way: Arc::default() }
@@ -139,6 +138,11 @@ impl Snapshots {
     #[cfg(test)]
     pub(super) fn with(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The frame up to which the next one leaves fixes to the store; 0 if there is none.
+    pub fn stored(&self) -> u64 {
+        self.store.as_ref().map_or(0, StoreReach::get)
     }
 
     /// Takes a snapshot, one at a time, and gives it to the journal. Blocks for the shards and the disk, for as long as it
@@ -164,12 +168,12 @@ impl Snapshots {
             return Err(SnapshotError::Busy);
         }
         // In this order: what is left to the store is of frames that the snapshot stands for.
-        let stored = self.store.as_ref().map_or(0, StoreReach::get);
+        let stored = self.stored();
         let sequence = journal.watermark().get();
         let mut file = journal.snapshot(sequence)?;
         let store_began = self.store.as_ref().map(|store| store.began);
         file.put(&content::head(Head { sequence, store_began }))?;
-        let (sender, parts) = bounded(self.limits.chunks_waiting_max);
+        let (sender, parts) = sync_channel(self.limits.chunks_waiting_max);
         for shard in &self.shards {
             let (parts, _under_way) = (sender.clone(), UnderWay::new(&self.under_way));
             let request = Request { sequence, stored, limits: self.limits, parts, _under_way };
@@ -225,7 +229,7 @@ impl Taking<'_> {
             durable = watermark.wait_past(durable, WANTED_LOOK);
         }
         // Whatever left a window while it was told, the store has.
-        let stored = self.snapshots.store.as_ref().map_or(0, StoreReach::get);
+        let stored = self.snapshots.stored();
         // The store follows what is durable, so that both are in the journal: a later start looks whether they still are.
         self.file.put(&content::end(End { upto: self.upto.max(stored), stored }))?;
         Ok(SnapshotTaken { sequence: self.sequence, bytes: self.file.finish()? })
