@@ -5,6 +5,7 @@
 //! is a slot in a slab, without a task, a timer or a read buffer of its own.
 
 mod ending;
+mod pace;
 mod pump;
 
 use std::io;
@@ -15,6 +16,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use self::pace::Pace;
 use self::pump::{Pumped, pump};
 use super::clients::Clients;
 use super::close::Close;
@@ -109,7 +111,14 @@ impl Worker {
     /// Serves until told to stop. False: it had to end before.
     pub(super) fn run(mut self) -> bool {
         let mut events = Events::with_capacity(EVENTS);
+        let mut pace = Pace::new(Instant::now());
         while !self.is_stopping {
+            if self.unfinished.is_empty() {
+                let rest = pace.begin(Instant::now());
+                if !rest.is_zero() {
+                    std::thread::sleep(rest);
+                }
+            }
             if let Err(error) = self.poll.poll(&mut events, self.wait())
                 && error.kind() != io::ErrorKind::Interrupted
             {
