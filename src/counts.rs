@@ -3,8 +3,11 @@
 use crate::fix::{Reason, Verdict};
 use crate::packed::{VARINT_BYTES_MAX, put_varint, take_varint};
 
-/// How many counters there are: stored, late, duplicate, refusals.
-const LEN: usize = 3 + Reason::COUNT;
+/// Counters before the refusals: stored, late, duplicate, conflict, repaired.
+const LEADING: usize = 5;
+
+/// How many counters there are.
+const LEN: usize = LEADING + Reason::COUNT;
 
 /// Most that [`Counts::pack`] appends.
 pub const COUNTS_BYTES_MAX: usize = (1 + LEN) * VARINT_BYTES_MAX;
@@ -18,6 +21,10 @@ pub struct Counts {
     pub late: u64,
     /// Fixes whose driver and time had been stored before.
     pub duplicate: u64,
+    /// Those of the duplicates that were at another position than the fix that is stored: the first wins.
+    pub conflict: u64,
+    /// Those of the stored whose time was repaired (a receiver 1,024 weeks behind).
+    pub repaired: u64,
     /// Refusals, by [`Reason`] as index.
     pub rejected: [u64; Reason::COUNT],
 }
@@ -32,6 +39,10 @@ impl Counts {
                 self.late += 1;
             }
             Verdict::Duplicate => self.duplicate += 1,
+            Verdict::Conflict => {
+                self.duplicate += 1;
+                self.conflict += 1;
+            }
             Verdict::Rejected(reason) => self.rejected[reason as usize] += 1,
         }
     }
@@ -41,17 +52,19 @@ impl Counts {
         self.stored += other.stored;
         self.late += other.late;
         self.duplicate += other.duplicate;
+        self.conflict += other.conflict;
+        self.repaired += other.repaired;
         for (mine, theirs) in self.rejected.iter_mut().zip(other.rejected) {
             *mine += theirs;
         }
     }
 
-    /// Appends a mask (varint) and the value (varint) of every bit of it, from the lowest: stored, late, duplicate and then
-    /// the refusals by [`Reason`].
+    /// Appends a mask (varint) and the value (varint) of every bit of it, from the lowest: stored, late, duplicate, conflict,
+    /// repaired and then the refusals by [`Reason`].
     pub fn pack(&self, out: &mut Vec<u8>) {
         let mut values = [0; LEN];
-        values[..3].copy_from_slice(&[self.stored, self.late, self.duplicate]);
-        values[3..].copy_from_slice(&self.rejected);
+        values[..LEADING].copy_from_slice(&[self.stored, self.late, self.duplicate, self.conflict, self.repaired]);
+        values[LEADING..].copy_from_slice(&self.rejected);
         let mask = values.iter().rev().fold(0_u64, |mask, value| mask << 1 | u64::from(*value != 0));
         put_varint(out, mask);
         for value in values.into_iter().filter(|value| *value != 0) {
@@ -71,8 +84,9 @@ impl Counts {
                 *value = take_varint(input)?;
             }
         }
-        let mut counts = Self { stored: values[0], late: values[1], duplicate: values[2], ..Self::default() };
-        counts.rejected.copy_from_slice(&values[3..]);
+        let [stored, late, duplicate, conflict, repaired, ..] = values;
+        let mut counts = Self { stored, late, duplicate, conflict, repaired, ..Self::default() };
+        counts.rejected.copy_from_slice(&values[LEADING..]);
         Some(counts)
     }
 

@@ -149,7 +149,8 @@ fn scaled(value: f32, scale: f64, min: f64, max: f64) -> Option<f64> {
     (min..=max).contains(&scaled).then_some(scaled)
 }
 
-/// Why a fix was refused. The checks run in this order and the first that matches wins.
+/// Why a fix was refused. Checks run in the order of the list, but that `TooLarge` is told before anything is read, and the
+/// first that matches wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Reason {
@@ -173,13 +174,19 @@ pub enum Reason {
     Accuracy = 8,
     /// Too far from its neighbours for the time between.
     ImpliedSpeed = 9,
+    /// The payload is larger than `rules.payload_bytes_max`, or holds more fixes than a payload may; it was not read.
+    TooLarge = 10,
+    /// Too near to the fix before it to say that the driver moved.
+    Stationary = 11,
+    /// Too soon after the fix before it.
+    Thinned = 12,
 }
 
 impl Reason {
     /// How many there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 13;
 
-    /// All of them, in the order of the checks.
+    /// All of them, each at its number.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Malformed,
         Self::NoTime,
@@ -191,6 +198,9 @@ impl Reason {
         Self::UnknownDriver,
         Self::Accuracy,
         Self::ImpliedSpeed,
+        Self::TooLarge,
+        Self::Stationary,
+        Self::Thinned,
     ];
 
     /// The name in answers, metrics and logs.
@@ -206,6 +216,9 @@ impl Reason {
             Self::UnknownDriver => "unknown_driver",
             Self::Accuracy => "accuracy",
             Self::ImpliedSpeed => "implied_speed",
+            Self::TooLarge => "too_large",
+            Self::Stationary => "stationary",
+            Self::Thinned => "thinned",
         }
     }
 }
@@ -225,6 +238,8 @@ pub enum Verdict {
     Late,
     /// A fix of this driver and time was stored before; not stored again.
     Duplicate,
+    /// A duplicate at another position than the fix that is stored: the first wins.
+    Conflict,
     /// Refused.
     Rejected(Reason),
 }

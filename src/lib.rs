@@ -67,6 +67,7 @@ pub mod telemetry;
 pub mod wire;
 
 pub mod clock;
+pub mod codec;
 pub mod counts;
 pub mod fix;
 pub mod ids;

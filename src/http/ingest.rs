@@ -13,6 +13,7 @@ use super::answer::json;
 use super::error::Error;
 use super::extract::{self, BodyBounds, Driver};
 use crate::clock::Clock;
+use crate::codec::Codec;
 use crate::fix::{Element, Reason, Verdict};
 use crate::pipeline::{Ingress, RouteError, Unavailable};
 use crate::wire::native;
@@ -50,7 +51,7 @@ async fn post_location(
         return Err(Error::TooManyFixes { fixes_max: ingest.fixes_max });
     }
     let fault = fault_of(&body, &elements);
-    let verdicts = ingest.ingress.judge(driver, elements, ingest.clock.now()).await?;
+    let verdicts = ingest.ingress.judge(driver, Codec::Native, &body, elements, ingest.clock.now()).await?;
     // What cannot be read was received all the same, so it is counted before it is refused.
     match fault {
         Some(fault) => Err(Error::Body(fault)),
@@ -96,7 +97,7 @@ impl Answer {
             let (count, verdict, reason) = match verdict {
                 Verdict::Accepted => (&mut answer.accepted, "accepted", None),
                 Verdict::Late => (&mut answer.accepted, "late", None),
-                Verdict::Duplicate => (&mut answer.duplicate, "duplicate", None),
+                Verdict::Duplicate | Verdict::Conflict => (&mut answer.duplicate, "duplicate", None),
                 Verdict::Rejected(reason) => (&mut answer.rejected, "rejected", Some(reason.as_str())),
             };
             *count += 1;

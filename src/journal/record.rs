@@ -9,8 +9,8 @@
 //! | 0xc0..=0xff | driver, its name `first byte - 0xbf` bytes long: whose the next fixes are | name |
 //!
 //! The first fix of a frame is packed against the frame's receive time, every other against the one before it, whosever
-//! that was: fleets move in one place and time. The bits of the counters' mask are stored, late, duplicate and then the
-//! refusals by `Reason`.
+//! that was: fleets move in one place and time. The bits of the counters' mask are stored, late, duplicate, conflict,
+//! repaired and then the refusals by `Reason`.
 //!
 //! Turns of 50 fixes, each of another driver, take 16 to 20 bytes a fix on recordings with hardly a repeat
 //! (Austin 2015, Helsinki, Liverpool), the frame included.

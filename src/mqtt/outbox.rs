@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::mailbox::{ConnectionRef, Mailbox, ShardReturn};
+use crate::codec::Codec;
 use crate::fix::Element;
 use crate::ids::DriverKey;
 use crate::pipeline::{Batch, Claim, Ingress, Origin, Received};
@@ -97,18 +98,20 @@ impl Outbox {
         self.lanes.iter().all(|lane| lane.waiting_elements == 0 && lane.in_flight.is_empty())
     }
 
-    /// Adds what `decode` makes of a driver's payload, and the acknowledgement that waits for it, and tells how many elements
-    /// that was. A payload of none adds nothing, and its acknowledgement need not wait.
+    /// Adds what `decode` makes of a driver's payload `raw`, and the acknowledgement that waits for it, and tells how many
+    /// elements that was. A payload of none adds nothing, and its acknowledgement need not wait.
     pub(super) fn add(
         &mut self,
         driver: &Arc<DriverKey>,
         now: TimestampMs,
         ack: Option<(ConnectionRef, u32)>,
+        codec: Codec,
+        raw: &[u8],
         decode: impl FnOnce(&mut Vec<Element>),
     ) -> usize {
         let lane = &mut self.lanes[self.ingress.shard_of(driver)];
         let load = lane.filling(now, &mut self.spare);
-        let added = load.batch.add_payload(driver, decode);
+        let added = load.batch.add_payload(driver, codec, raw, decode);
         if added == 0 {
             return 0;
         }

@@ -13,6 +13,7 @@ use super::publish::{self, Parsed, RawPublish};
 use super::router::{FromRouter, WillFate};
 use super::topic::{self, Topic};
 use super::worker::Context;
+use crate::codec::Codec;
 use crate::fix::Reason;
 use crate::ids::DriverKey;
 use crate::limits::PAYLOAD_FIXES_MAX;
@@ -308,14 +309,14 @@ impl Connection {
     }
 }
 
-/// Adds a payload's fixes to what goes to their shard. A payload of more than may be is malformed as a whole.
+/// Adds a payload's fixes to what goes to their shard. A payload of more than may be is refused as a whole.
 fn add(context: &mut Context, driver: &Arc<DriverKey>, ack: Option<(ConnectionRef, u32)>, payload: &[u8]) -> usize {
-    context.outbox.add(driver, context.now, ack, |elements| {
+    context.outbox.add(driver, context.now, ack, Codec::Native, payload, |elements| {
         let before = elements.len();
         native::decode(payload, elements);
         if elements.len() - before > PAYLOAD_FIXES_MAX {
             elements.truncate(before);
-            elements.push(Err(Reason::Malformed));
+            elements.push(Err(Reason::TooLarge));
         }
     })
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::codec::Codec;
 use crate::fix::{Element, Reason, Verdict};
 use crate::ids::DriverKey;
 use crate::units::TimestampMs;
@@ -10,13 +11,27 @@ use crate::units::TimestampMs;
 /// Elements that an emptied batch keeps room for.
 const KEPT_ELEMENTS_MAX: usize = 16_384;
 
-/// Consecutive elements of one driver.
+/// Bytes of payloads that an emptied batch keeps room for.
+const KEPT_RAW_BYTES_MAX: usize = 4 << 20;
+
+/// Consecutive elements of one driver, read by one codec.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Whose.
     pub driver: Arc<DriverKey>,
+    /// As what their payloads were read.
+    pub codec: Codec,
     /// How many of [`Batch::elements`].
     pub len: u32,
+}
+
+/// One payload: where it ends among the elements and the bytes of its batch. It begins where the one before ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadEnd {
+    /// In [`Batch::elements`].
+    pub element: u32,
+    /// In [`Batch::raw`].
+    pub byte: u32,
 }
 
 /// What the elements of a batch count as their receive time.
@@ -53,6 +68,10 @@ pub struct Batch {
     pub runs: Vec<Run>,
     /// What was received.
     pub elements: Vec<Element>,
+    /// The payloads that the elements came in, one behind the other, for whoever asks what a refused one was.
+    pub raw: Vec<u8>,
+    /// Where each payload ends.
+    pub payloads: Vec<PayloadEnd>,
     /// Empty until judged.
     pub verdicts: Vec<Verdict>,
     /// To whom it goes back.
@@ -62,24 +81,41 @@ pub struct Batch {
 impl Batch {
     /// An empty batch.
     pub fn new(received: Received, origin: Arc<dyn Origin>) -> Self {
-        Self { received, runs: Vec::new(), elements: Vec::new(), verdicts: Vec::new(), origin }
+        Self {
+            received,
+            runs: Vec::new(),
+            elements: Vec::new(),
+            raw: Vec::new(),
+            payloads: Vec::new(),
+            verdicts: Vec::new(),
+            origin,
+        }
     }
 
     /// Empties the batch for another round with the memory it has, unless that is more than most rounds need.
     pub fn clear(&mut self) {
-        if self.elements.capacity() > KEPT_ELEMENTS_MAX {
+        if self.elements.capacity() > KEPT_ELEMENTS_MAX || self.raw.capacity() > KEPT_RAW_BYTES_MAX {
             *self = Self::new(self.received, Arc::clone(&self.origin));
         }
         self.runs.clear();
         self.elements.clear();
+        self.raw.clear();
+        self.payloads.clear();
         self.verdicts.clear();
     }
 
-    /// Adds the elements that `decode` makes of one payload of a driver and returns how many they are.
+    /// Adds the elements that `decode` makes of one payload of a driver, and the payload itself, and returns how many
+    /// elements it has. The bytes of all payloads of a batch have to stay below 4 GiB.
     ///
     /// Of the elements of one payload, one at most can take the receive time for its own: where several lack a time, their
     /// order in time is unknown, and each is refused as [`Reason::NoTime`].
-    pub fn add_payload(&mut self, driver: &Arc<DriverKey>, decode: impl FnOnce(&mut Vec<Element>)) -> usize {
+    pub fn add_payload(
+        &mut self,
+        driver: &Arc<DriverKey>,
+        codec: Codec,
+        raw: &[u8],
+        decode: impl FnOnce(&mut Vec<Element>),
+    ) -> usize {
         let before = self.elements.len();
         decode(&mut self.elements);
         let payload = &mut self.elements[before..];
@@ -94,9 +130,11 @@ impl Batch {
         }
         if len > 0 {
             match self.runs.last_mut() {
-                Some(run) if Arc::ptr_eq(&run.driver, driver) => run.len += len as u32,
-                _ => self.runs.push(Run { driver: Arc::clone(driver), len: len as u32 }),
+                Some(run) if run.codec == codec && Arc::ptr_eq(&run.driver, driver) => run.len += len as u32,
+                _ => self.runs.push(Run { driver: Arc::clone(driver), codec, len: len as u32 }),
             }
+            self.raw.extend_from_slice(raw);
+            self.payloads.push(PayloadEnd { element: self.elements.len() as u32, byte: self.raw.len() as u32 });
         }
         len
     }
@@ -130,11 +168,11 @@ mod tests {
         let driver = driver("d");
 
         let mut one = batch();
-        assert_eq!(one.add_payload(&driver, |elements| elements.extend([timeless, timed])), 2);
+        assert_eq!(one.add_payload(&driver, Codec::Native, b"", |elements| elements.extend([timeless, timed])), 2);
         assert!(one.elements[0].is_ok() && one.elements[1].is_ok());
 
         let mut two = batch();
-        two.add_payload(&driver, |elements| elements.extend([timeless, timed, timeless]));
+        two.add_payload(&driver, Codec::Native, b"", |elements| elements.extend([timeless, timed, timeless]));
         assert_eq!(two.elements[0], Err(Reason::NoTime));
         assert!(two.elements[1].is_ok());
         assert_eq!(two.elements[2], Err(Reason::NoTime));
@@ -146,10 +184,13 @@ mod tests {
         let (first, second) = (driver("a"), driver("b"));
         let mut batch = batch();
         for whose in [&first, &first, &second] {
-            batch.add_payload(whose, |elements| elements.push(timeless));
+            batch.add_payload(whose, Codec::Native, b"xy", |elements| elements.push(timeless));
         }
-        batch.add_payload(&second, |_| {});
-        assert_eq!(batch.runs.iter().map(|run| run.len).collect::<Vec<_>>(), [2, 1]);
+        batch.add_payload(&second, Codec::Native, b"skipped", |_| {});
+        batch.add_payload(&second, Codec::Compact, b"z", |elements| elements.extend([timeless; 1]));
+        assert_eq!(batch.runs.iter().map(|run| run.len).collect::<Vec<_>>(), [2, 1, 1]);
+        let ends: Vec<_> = batch.payloads.iter().map(|end| (end.element, end.byte)).collect();
+        assert_eq!((ends, &batch.raw[..]), (vec![(1, 2), (2, 4), (3, 6), (4, 7)], &b"xyxyxyz"[..]));
         assert!(batch.elements.iter().all(Result::is_ok), "each payload has its own receive time to give");
     }
 }

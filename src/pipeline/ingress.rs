@@ -12,6 +12,7 @@ use super::account::{Books, Page};
 use super::batch::{Batch, Origin, Received};
 use super::registry::Registry;
 use super::shard::{History, Message, RecentQuery, TURNS_IN_FLIGHT_MAX};
+use crate::codec::Codec;
 use crate::fix::{Element, Fix, Verdict};
 use crate::ids::{DriverId, DriverKey, TenantId};
 use crate::units::TimestampMs;
@@ -91,14 +92,15 @@ impl Claim {
     pub fn submit(&self, shard: usize, batch: Batch) {
         debug_assert!(batch.runs.iter().all(|run| self.ingress.shard_of(&run.driver) == shard));
         let inbox = &self.ingress.0.shards[shard];
-        let sent = inbox.try_send(Message::Batch(batch)).or_else(|refused| match refused {
-            TrySendError::Full(message) => {
+        let returned = match inbox.try_send(Message::Batch(batch)) {
+            Ok(()) => return,
+            Err(TrySendError::Full(message)) => {
                 debug_assert!(false, "more batches on the way than were claimed");
-                inbox.send(message)
+                inbox.send(message).err().map(|SendError(message)| message)
             }
-            TrySendError::Disconnected(message) => Err(SendError(message)),
-        });
-        if let Err(SendError(Message::Batch(batch))) = sent {
+            Err(TrySendError::Disconnected(message)) => Some(message),
+        };
+        if let Some(Message::Batch(batch)) = returned {
             let origin = Arc::clone(&batch.origin);
             origin.judged(batch);
         }
@@ -183,10 +185,12 @@ impl Ingress {
         Ok(Arc::new(DriverKey::new(tenant, driver)))
     }
 
-    /// Judges one payload's elements and waits until what they stored is durable.
+    /// Judges the elements that a codec read from a payload `raw` and waits until what they stored is durable.
     pub async fn judge(
         &self,
         driver: Arc<DriverKey>,
+        codec: Codec,
+        raw: &[u8],
         elements: Vec<Element>,
         received_at: TimestampMs,
     ) -> Result<Vec<Verdict>, Unavailable> {
@@ -198,7 +202,7 @@ impl Ingress {
         let (waiting, verdicts) = oneshot::channel();
         let request = Request { waiting: Mutex::new(Some(waiting)), _permit: permit };
         let mut batch = Batch::new(Received::Live(received_at), Arc::new(request));
-        batch.add_payload(&driver, |into| *into = elements);
+        batch.add_payload(&driver, codec, raw, |into| *into = elements);
         self.0.shards[self.shard_of(&driver)].send(Message::Batch(batch)).map_err(|_| Unavailable)?;
         let verdicts = verdicts.await.map_err(|_| Unavailable)?;
         if verdicts.len() == count { Ok(verdicts) } else { Err(Unavailable) }

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::Codec;
 use crate::fix::{Element, Reason, Report, Verdict};
 use crate::journal::tests::crash_image::{Disk, EIO, Fault, Operation};
 use crate::journal::{self, JournalPosition, Recovered, Resume, Space, Storage, StorageFile, Unopened};
@@ -106,7 +107,7 @@ impl Running {
         let (sender, judged) = mpsc::sync_channel(1);
         let mut batch = Batch::new(received, Arc::new(Waiting(sender)));
         for element in elements {
-            batch.add_payload(&key, |into| into.push(*element));
+            batch.add_payload(&key, Codec::Native, b"", |into| into.push(*element));
         }
         claim.submit(ingress.shard_of(&key), batch);
         judged.recv_timeout(Duration::from_secs(10)).unwrap().verdicts
@@ -435,11 +436,11 @@ fn a_full_journal_holds_publishes_and_refuses_requests_until_there_is_room() {
     let (sender, judged) = mpsc::sync_channel(2);
     let publish = |element| {
         let mut batch = Batch::new(Received::Live(NOW), Arc::new(Waiting(sender.clone())));
-        batch.add_payload(&key, |into| into.push(element));
+        batch.add_payload(&key, Codec::Native, b"", |into| into.push(element));
         claim.submit(0, batch);
     };
     let request = |element| {
-        let request = ingress.judge(Arc::clone(&key), vec![element], NOW);
+        let request = ingress.judge(Arc::clone(&key), Codec::Native, b"", vec![element], NOW);
         runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), request).await.unwrap() })
     };
     let set_full = |is_full| {
@@ -511,7 +512,7 @@ fn a_store_that_never_catches_up_does_not_hold_up_the_stop() {
     let (sender, given_back) = mpsc::sync_channel(1);
     let claim = ingress.claim(1).unwrap();
     let mut batch = Batch::new(Received::Live(NOW), Arc::new(Waiting(sender)));
-    batch.add_payload(&key, |into| into.push(at(1)));
+    batch.add_payload(&key, Codec::Native, b"", |into| into.push(at(1)));
     claim.submit(0, batch);
     assert!(
         given_back.recv_timeout(Duration::from_millis(200)).is_err(),

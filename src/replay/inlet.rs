@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::offline::Submit;
+use crate::codec::Codec;
 use crate::fix::Element;
 use crate::ids::DriverKey;
 use crate::pipeline::{Batch, Claim, Ingress, Origin, Received};
@@ -53,7 +54,7 @@ impl Submit for Inlet {
             let counted = Counted { under_way: Arc::clone(under_way), origin: Arc::clone(origin) };
             Batch::new(Received::Recorded, Arc::new(counted))
         });
-        batch.add_payload(driver, |elements| elements.push(element));
+        batch.add_payload(driver, Codec::Recording, b"", |elements| elements.push(element));
         if batch.elements.len() >= BATCH_ELEMENTS {
             self.send(shard);
         }

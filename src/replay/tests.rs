@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::codec::Codec;
 use crate::fix::{Element, Reason, Verdict};
 use crate::ids::DriverKey;
-use crate::pipeline::batch::{Batch, Origin, Received, Run};
+use crate::pipeline::batch::{Batch, Origin, Received};
 use crate::units::TimestampMs;
 
 /// An engine that stores whatever can be read, in batches, and may stop after some.
@@ -35,13 +36,11 @@ impl Submit for Inlet {
         let Some(origin) = self.origin.take() else { return };
         let kept = std::mem::take(&mut self.kept);
         let judge = |element: &Element| element.map_or_else(Verdict::Rejected, |_| Verdict::Accepted);
-        let mut batch = Batch {
-            received: Received::Recorded,
-            runs: kept.iter().map(|row| Run { driver: Arc::clone(&row.0), len: 1 }).collect(),
-            elements: kept.iter().map(|row| row.1).collect(),
-            verdicts: kept.iter().map(|row| judge(&row.1)).collect(),
-            origin: Arc::clone(&origin),
-        };
+        let mut batch = Batch::new(Received::Recorded, Arc::clone(&origin));
+        for (driver, element) in &kept {
+            batch.add_payload(driver, Codec::Recording, b"", |elements| elements.push(*element));
+        }
+        batch.verdicts.extend(kept.iter().map(|row| judge(&row.1)));
         if self.batches_left == 0 {
             batch.verdicts.clear();
         }

@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
     VOCABULARY,
 ];
 
-const VOCABULARY: &[&str] = &["fix", "units", "ids", "clock", "counts", "limits", "packed"];
+const VOCABULARY: &[&str] = &["fix", "codec", "units", "ids", "clock", "counts", "limits", "packed"];
 
 /// `lib.rs` names the parts and is none.
 const ROOT: &str = "lib";

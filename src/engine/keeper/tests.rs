@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::codec::Codec;
 use crate::fix::Report;
 use crate::journal::{Frame, OnFull, Resume, Retention, Unopened};
 use crate::live::Feed;
@@ -61,7 +62,8 @@ impl Running {
             let elements = (self.fixes + 1..=self.fixes + FIXES).map(fix).collect();
             self.fixes += FIXES;
             let now = TimestampMs(self.fixes * 2_000);
-            let verdicts = runtime.block_on(ingress.judge(Arc::clone(&key), elements, now)).unwrap();
+            let verdicts =
+                runtime.block_on(ingress.judge(Arc::clone(&key), Codec::Native, b"", elements, now)).unwrap();
             assert_eq!(verdicts.len() as i64, FIXES);
         }
     }

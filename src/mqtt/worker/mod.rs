@@ -114,10 +114,7 @@ impl Worker {
         let mut pace = Pace::new(Instant::now());
         while !self.is_stopping {
             if self.unfinished.is_empty() {
-                let rest = pace.begin(Instant::now());
-                if !rest.is_zero() {
-                    std::thread::sleep(rest);
-                }
+                Self::rest(&mut pace);
             }
             if let Err(error) = self.poll.poll(&mut events, self.wait())
                 && error.kind() != io::ErrorKind::Interrupted
@@ -145,6 +142,18 @@ impl Worker {
         let was_told = self.is_stopping;
         self.drain(&mut events);
         was_told
+    }
+
+    /// Waits for more to come, if rounds follow each other too fast.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "half a millisecond, which the acknowledgements of this thread wait for"
+    )]
+    fn rest(pace: &mut Pace) {
+        let rest = pace.begin(Instant::now());
+        if !rest.is_zero() {
+            std::thread::sleep(rest);
+        }
     }
 
     fn wait(&self) -> Option<Duration> {

@@ -47,7 +47,7 @@ mod tests {
             now += ROUND;
         }
         now += Duration::from_secs(60);
-        let at_once = SAVED_MAX.div_duration_f64(ROUND) as usize;
+        let at_once = SAVED_MAX.as_micros() / ROUND.as_micros();
         for round in 0..=at_once {
             assert_eq!(pace.begin(now), Duration::ZERO, "round {round}");
         }
