@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::Context;
+use rhumb::codec::Codec;
 use rhumb::geo::GeoIndex;
 use rhumb::ids::DriverKey;
 use rhumb::journal::{self, Resume, Storage, StorageFile, Unopened};
@@ -56,7 +57,7 @@ fn main() -> anyhow::Result<()> {
         for (number, driver) in drivers.iter().enumerate() {
             for step in 0..FIXES_IN_A_ROW {
                 render(&mut payload, number, turn * FIXES_IN_A_ROW + step, time_ms + step as i64 * 1_000);
-                batch.add_payload(driver, |elements| native::decode(&payload, elements));
+                batch.add_payload(driver, Codec::Native, &payload, |elements| native::decode(&payload, elements));
             }
         }
         claim.submit(0, batch);
