@@ -42,7 +42,7 @@
 //!   file here.
 //! - **`std::sync::mpsc` carries batches to shards and turns to the journal**, not crossbeam-channel, which it was made from:
 //!   there a receiver yields its processor several times before it sleeps, and Linux then has it wait behind whoever has
-//!   not. With 50,000 single publishes a second on two full processors the p99 of the acknowledgement went from 6.9 to 4.8
+//!   not. With 50,000 single publishes a second on two full processors the p99 of the acknowledgement went from 6.9 to 4.6
 //!   ms. A closed loop lost some 4 % for it, since whoever yields gathers more.
 //!
 //! dashmap holds client ids, tenants and driver names; `geo` tests polygons; rumqttc publishes replays and drives the load
