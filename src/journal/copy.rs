@@ -107,9 +107,9 @@ fn copy_snapshots(from: &dyn Storage, to: &Directory, copied: Copied<'_>) -> Res
 }
 
 /// Copies a file, or its first `end` bytes, durably.
-fn copy_file(
+pub(super) fn copy_file(
     from: &dyn Storage,
-    to: &Directory,
+    to: &dyn Storage,
     name: &str,
     end: Option<u64>,
     copied: Copied<'_>,

@@ -50,6 +50,12 @@ pub enum Error {
         /// Where it should go.
         directory: String,
     },
+    /// A salvage into this directory broke off, and what is there is a part of a journal.
+    #[error(
+        "the journal is a part of one, for the salvage that wrote it broke off (its file `unfinished` says so): empty \
+         its directory and salvage again"
+    )]
+    Unfinished,
     /// A position that this journal does not hold: of another journal, not yet written, or no longer kept.
     #[error("position {position} is not in this journal, which holds {first} to {last} of {journal}")]
     Outside {

@@ -186,6 +186,10 @@ fn start(
     apply: recovery::Apply<'_>,
 ) -> Result<(Journal, Recovered), Error> {
     let Unopened { storage, lock } = unopened;
+    let names = storage.list().map_err(Error::io("list the journal's files"))?;
+    if names.iter().any(|name| name == salvage::UNFINISHED_NAME) {
+        return Err(Error::Unfinished);
+    }
     let recovery::Ready { journal, segment, received_at, is_sealed, recovered } =
         recovery::recover(&storage, resume, apply)?;
     let watermark = Arc::new(Watermark::at(recovered.last));

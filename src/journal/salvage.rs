@@ -9,6 +9,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::copy::copy_file;
 use super::error::Error;
 use super::frame::{self, APPENDER_OF_GAP, Frame, Place};
 use super::inspect::{Event, Files, Finding, Walk};
@@ -16,6 +17,9 @@ use super::segment::Segment;
 use super::storage::{Directory, Storage};
 use super::{JournalId, inspect, recovery, snapshot};
 use crate::units::TimestampMs;
+
+/// A file in a directory into which a journal is being salvaged; a journal beside it may be a part of one.
+pub(super) const UNFINISHED_NAME: &str = "unfinished";
 
 /// Bytes that are written at a time.
 const WRITE_BYTES: usize = 1 << 20;
@@ -65,7 +69,7 @@ impl Salvaged {
 ///
 /// # Errors
 /// [`Error::InUse`], [`Error::NotEmpty`], a version that this program does not read, or what the system refused. `to` holds
-/// a part of the journal then, and is of no use.
+/// a part of the journal then, and opens as [`Error::Unfinished`].
 pub fn salvage(
     files: &Files,
     to: &Path,
@@ -80,6 +84,8 @@ pub fn salvage(
     let mut walk = Walk::salvaging(files)?;
     let (directory, _lock) = Directory::take(to)?;
     let storage: Arc<dyn Storage> = Arc::new(directory);
+    let mark = || storage.create(UNFINISHED_NAME)?.sync().and_then(|()| storage.sync_names());
+    mark().map_err(Error::io(format!("write {UNFINISHED_NAME}")))?;
     let journal = walk.journal().map_or_else(recovery::new_id, Ok)?;
     let mut salvaged = Salvaged {
         journal,
@@ -118,8 +124,11 @@ pub fn salvage(
     copy.skip_to(told.saturating_add(1))?;
     copy.finish()?;
     for sequence in &snapshots {
-        copy_snapshot(files, storage.as_ref(), &snapshot::name(*sequence))?;
+        copy_file(files.storage.as_ref(), storage.as_ref(), &snapshot::name(*sequence), None, &mut |_| Ok(()))?;
     }
+    let unmark =
+        || storage.sync_names().and_then(|()| storage.remove(UNFINISHED_NAME)).and_then(|()| storage.sync_names());
+    unmark().map_err(Error::io(format!("remove {UNFINISHED_NAME}")))?;
     salvaged.snapshots = snapshots.len() as u64;
     salvaged.unusable_snapshots = (walk.snapshots().len() - snapshots.len()) as u64;
     Ok(Salvaged { segments: copy.segments, lost_frames: copy.lost_frames, last: copy.next - 1, ..salvaged })
@@ -214,21 +223,4 @@ impl Copy {
             None => Ok(()),
         }
     }
-}
-
-fn copy_snapshot(files: &Files, to: &dyn Storage, name: &str) -> Result<(), Error> {
-    let copy = || {
-        let (from, to) = (files.open(name)?, to.create(name)?);
-        let mut buffer = vec![0; WRITE_BYTES];
-        let mut offset = 0;
-        loop {
-            let read = from.read_at(&mut buffer, offset)?;
-            if read == 0 {
-                return to.sync();
-            }
-            to.write_all_at(&buffer[..read], offset)?;
-            offset += read as u64;
-        }
-    };
-    copy().and_then(|()| to.sync_names()).map_err(Error::io(format!("copy {name}")))
 }

@@ -295,3 +295,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_salvage_left_that_broke_off_is_no_journal() {
+    let dir = closed(60);
+    flip(&dir.path().join(segment::name(firsts(dir.path())[1])), 2);
+    let to = tempfile::tempdir().unwrap();
+    let files = Files::of(dir.path()).unwrap();
+    let breaks_off = || salvage(&files, to.path(), None, &mut |_| panic!("broken off"));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(breaks_off)).is_err());
+    assert!(!firsts(to.path()).is_empty(), "a part of the journal is there");
+    let error = open_all(to.path(), &SMALL).unwrap_err();
+    assert!(matches!(error, Error::Unfinished), "{error}");
+    assert!(error.to_string().contains("salvage again"));
+}
