@@ -186,10 +186,7 @@ fn start(
     apply: recovery::Apply<'_>,
 ) -> Result<(Journal, Recovered), Error> {
     let Unopened { storage, lock } = unopened;
-    let names = storage.list().map_err(Error::io("list the journal's files"))?;
-    if names.iter().any(|name| name == salvage::UNFINISHED_NAME) {
-        return Err(Error::Unfinished);
-    }
+    salvage::refuse_unfinished(storage.as_ref())?;
     let recovery::Ready { journal, segment, received_at, is_sealed, recovered } =
         recovery::recover(&storage, resume, apply)?;
     let watermark = Arc::new(Watermark::at(recovered.last));
@@ -331,7 +328,7 @@ impl Journal {
 
     /// Takes the segments away, oldest first, whose frames are all `upto` or before it; never the newest. They are not
     /// needed if a durable snapshot stands for them, and everybody who follows has passed them for good. Gives how many
-    /// went. Blocks for the disk.
+    /// went. Snapshots that the journal does not go on from any more go with them. Blocks for the disk.
     pub fn cut(&self, upto: u64) -> Result<usize, Error> {
         let firsts = segment::list(self.storage.as_ref())?;
         let outdated = firsts.windows(2).take_while(|pair| pair[1] - 1 <= upto).count();
@@ -346,6 +343,13 @@ impl Journal {
                 self.storage.sync_names()
             };
             remove().map_err(Error::io("remove a segment"))?;
+        }
+        if outdated > 0 {
+            let first = firsts[outdated];
+            for useless in snapshot::list(self.storage.as_ref())?.into_iter().filter(|sequence| sequence + 1 < first) {
+                let removed = self.storage.remove(&snapshot::name(useless));
+                removed.map_err(Error::io("remove a snapshot that the journal does not go on from"))?;
+            }
         }
         Ok(outdated)
     }

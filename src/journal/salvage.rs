@@ -19,7 +19,13 @@ use super::{JournalId, inspect, recovery, snapshot};
 use crate::units::TimestampMs;
 
 /// A file in a directory into which a journal is being salvaged; a journal beside it may be a part of one.
-pub(super) const UNFINISHED_NAME: &str = "unfinished";
+const UNFINISHED_NAME: &str = "unfinished";
+
+/// Refuses what may be a part of a journal.
+pub(super) fn refuse_unfinished(storage: &dyn Storage) -> Result<(), Error> {
+    let names = storage.list().map_err(Error::io("list the journal's files"))?;
+    if names.iter().any(|name| name == UNFINISHED_NAME) { Err(Error::Unfinished) } else { Ok(()) }
+}
 
 /// Bytes that are written at a time.
 const WRITE_BYTES: usize = 1 << 20;

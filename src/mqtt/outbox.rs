@@ -14,15 +14,24 @@ use crate::units::TimestampMs;
 /// Batches of a worker that may be on the way to one shard. While they are, the next one grows.
 pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 4;
 
-/// A batch with fewer elements waits until nothing of its worker is on the way to its shard. Below full load it is the
-/// threads that each batch wakes that cost, and not its fixes: this way there are half as many batches.
+/// A batch with fewer elements that may still grow waits until nothing of its worker is on the way to its shard. Below full
+/// load it is the threads that each batch wakes that cost, and not its fixes: this way there are half as many batches.
 const ACCOMPANIED_ELEMENTS_MIN: usize = 64;
 
 /// Elements after which a batch is full and another begins. A payload is never split.
 const BATCH_ELEMENTS_MAX: usize = 4_096;
 
+/// Bytes of payloads after which a batch is full.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
 /// Elements that may wait for a shard before the brake: connections are then read within a small window only.
 const WAITING_ELEMENTS_MAX: usize = 32_768;
+
+/// Bytes of payloads that may wait likewise: what cannot be read is one element, however long.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes beyond which connections are not read at all.
+const WAITING_BYTES_CEILING: usize = 4 * WAITING_BYTES_MAX;
 
 /// Elements beyond which connections are not read at all: the windows of a fleet that keeps coming back must not add up.
 const WAITING_ELEMENTS_CEILING: usize = 4 * WAITING_ELEMENTS_MAX;
@@ -56,6 +65,7 @@ struct Lane {
     /// The last one is still filling.
     waiting: VecDeque<Load>,
     waiting_elements: usize,
+    waiting_bytes: usize,
     /// In the order in which the shard gives them back.
     in_flight: VecDeque<Vec<AckRun>>,
 }
@@ -77,6 +87,7 @@ impl Outbox {
             origin: Arc::new(ShardReturn { mailbox: Arc::clone(mailbox), shard }),
             waiting: VecDeque::new(),
             waiting_elements: 0,
+            waiting_bytes: 0,
             in_flight: VecDeque::new(),
         };
         let lanes = (0..ingress.shards()).map(lane).collect();
@@ -124,8 +135,9 @@ impl Outbox {
             }
         }
         lane.waiting_elements += added;
-        self.is_full |= lane.waiting_elements >= WAITING_ELEMENTS_MAX;
-        self.is_over_ceiling |= lane.waiting_elements >= WAITING_ELEMENTS_CEILING;
+        lane.waiting_bytes += raw.len();
+        self.is_full |= lane.is_full();
+        self.is_over_ceiling |= lane.is_over_ceiling();
         added
     }
 
@@ -134,13 +146,13 @@ impl Outbox {
         for (shard, lane) in self.lanes.iter_mut().enumerate() {
             while let Some(load) = lane.next(self.claim.batches_per_shard()) {
                 lane.waiting_elements -= load.batch.elements.len();
+                lane.waiting_bytes -= load.batch.raw.len();
                 lane.in_flight.push_back(load.acks);
                 self.claim.submit(shard, load.batch);
             }
         }
-        let most = self.lanes.iter().map(|lane| lane.waiting_elements).max().unwrap_or_default();
-        self.is_full = most >= WAITING_ELEMENTS_MAX;
-        self.is_over_ceiling = most >= WAITING_ELEMENTS_CEILING;
+        self.is_full = self.lanes.iter().any(Lane::is_full);
+        self.is_over_ceiling = self.lanes.iter().any(Lane::is_over_ceiling);
     }
 
     /// Takes a batch back from its shard and tells the acknowledgements that it released through `release`. A batch that was
@@ -164,12 +176,22 @@ impl Outbox {
 }
 
 impl Lane {
+    fn is_full(&self) -> bool {
+        self.waiting_elements >= WAITING_ELEMENTS_MAX || self.waiting_bytes >= WAITING_BYTES_MAX
+    }
+
+    fn is_over_ceiling(&self) -> bool {
+        self.waiting_elements >= WAITING_ELEMENTS_CEILING || self.waiting_bytes >= WAITING_BYTES_CEILING
+    }
+
     /// The load that may be sent now.
     fn next(&mut self, in_flight_max: usize) -> Option<Load> {
         if self.in_flight.len() >= in_flight_max {
             return None;
         }
-        let elements_min = if self.in_flight.is_empty() { 1 } else { ACCOMPANIED_ELEMENTS_MIN };
+        // One with another behind it grows no more.
+        let grows = self.waiting.len() == 1;
+        let elements_min = if grows && !self.in_flight.is_empty() { ACCOMPANIED_ELEMENTS_MIN } else { 1 };
         self.waiting.pop_front_if(|load| load.batch.elements.len() >= elements_min)
     }
 
@@ -178,6 +200,7 @@ impl Lane {
         let takes_more = |load: &Load| {
             load.batch.elements.is_empty()
                 || (load.batch.elements.len() < BATCH_ELEMENTS_MAX
+                    && load.batch.raw.len() < BATCH_BYTES_MAX
                     && now.0.saturating_sub(load.begun_at.0) <= BATCH_AGE_MS_MAX)
         };
         if !self.waiting.back().is_some_and(takes_more) {
@@ -198,5 +221,89 @@ impl Lane {
             load.begun_at = now;
         }
         load
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fix::Reason;
+    use crate::ids::{DriverId, TenantId};
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Origin for Nobody {
+        fn judged(&self, _batch: Batch) {}
+    }
+
+    fn lane() -> Lane {
+        Lane {
+            origin: Arc::new(Nobody),
+            waiting: VecDeque::new(),
+            waiting_elements: 0,
+            waiting_bytes: 0,
+            in_flight: VecDeque::new(),
+        }
+    }
+
+    /// Adds payloads of so many bytes, one element each.
+    fn add(lane: &mut Lane, now_ms: i64, payloads: usize, bytes: usize) {
+        let driver = Arc::new(DriverKey::new(TenantId::new("t").unwrap(), DriverId::new("d").unwrap()));
+        for _ in 0..payloads {
+            let load = lane.filling(TimestampMs(now_ms), &mut Vec::new());
+            let raw = vec![b'x'; bytes];
+            load.batch.add_payload(&driver, Codec::Native, &raw, |into| into.push(Err(Reason::Malformed)));
+            lane.waiting_elements += 1;
+            lane.waiting_bytes += bytes;
+        }
+    }
+
+    /// Sends what may be sent, and tells how many elements each batch has.
+    fn send(lane: &mut Lane) -> Vec<usize> {
+        let mut sent = Vec::new();
+        while let Some(load) = lane.next(BATCHES_IN_FLIGHT_MAX) {
+            sent.push(load.batch.elements.len());
+            lane.in_flight.push_back(load.acks);
+        }
+        sent
+    }
+
+    #[test]
+    fn a_small_batch_waits_for_the_one_on_the_way_as_long_as_it_grows() {
+        let mut lane = lane();
+        add(&mut lane, 0, 1, 9);
+        assert_eq!(send(&mut lane), [1], "nothing is on the way");
+        add(&mut lane, 1, ACCOMPANIED_ELEMENTS_MIN - 1, 9);
+        assert_eq!(send(&mut lane), [] as [usize; 0]);
+        add(&mut lane, 1, 1, 9);
+        assert_eq!(send(&mut lane), [ACCOMPANIED_ELEMENTS_MIN]);
+        add(&mut lane, 2, 3, 9);
+        add(&mut lane, 2 + BATCH_AGE_MS_MAX + 1, 5, 9);
+        assert_eq!(send(&mut lane), [3], "too old to grow, so that it waits no longer; the one behind it does");
+        lane.in_flight.clear();
+        assert_eq!(send(&mut lane), [5]);
+    }
+
+    #[test]
+    fn no_more_is_on_the_way_than_may_be() {
+        let mut lane = lane();
+        for round in 0..10 {
+            add(&mut lane, round * 100, 70, 9);
+        }
+        assert_eq!(send(&mut lane), [70; BATCHES_IN_FLIGHT_MAX]);
+        assert_eq!(send(&mut lane), [] as [usize; 0]);
+    }
+
+    #[test]
+    fn long_payloads_brake_like_many() {
+        let mut lane = lane();
+        add(&mut lane, 0, 15, 256 << 10);
+        assert!(!lane.is_full());
+        add(&mut lane, 0, 1, 256 << 10);
+        assert!(lane.is_full() && !lane.is_over_ceiling());
+        assert_eq!(lane.waiting.iter().map(|load| load.batch.raw.len()).max(), Some(BATCH_BYTES_MAX));
+        add(&mut lane, 0, 48, 256 << 10);
+        assert!(lane.is_over_ceiling());
     }
 }

@@ -184,7 +184,8 @@ impl Inner {
         let is_due = if is_pressed {
             // It has to help: take the place of segments that nobody else needs, or of a snapshot with fixes that the store
             // lacked at the time. Any other would only take more of the budget.
-            let would_help = lock(&self.budget).passed_by_all() > taking.sequence
+            let passed = lock(&self.budget).passed_by_all();
+            let would_help = (passed > taking.sequence && self.has_moved(&taking))
                 || (taking.snapshots.stored() > taking.stored && taking.bytes > 0);
             would_help && taking.taken_at.is_none_or(|taken_at| taken_at.elapsed() >= PRESSED)
         } else {

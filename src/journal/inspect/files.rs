@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::journal::error::Error;
+use crate::journal::salvage::refuse_unfinished;
 use crate::journal::storage::{Storage, StorageFile};
 use crate::journal::{JournalId, JournalPosition, Unusable, segment, snapshot};
 
@@ -44,12 +45,16 @@ impl Files {
     /// The journal in a directory.
     ///
     /// # Errors
-    /// [`Error::NoJournal`] if there is none, or the directory cannot be read.
+    /// [`Error::NoJournal`] if there is none, [`Error::Unfinished`] if it may be a part of one, or the directory cannot be
+    /// read.
     pub fn of(directory: &Path) -> Result<Self, Error> {
         let storage = Arc::new(ReadOnly(directory.to_owned()));
         let files = Self { directory: directory.to_owned(), storage };
         match files.list() {
-            Ok(listing) if !listing.firsts.is_empty() => Ok(files),
+            Ok(listing) if !listing.firsts.is_empty() => {
+                refuse_unfinished(files.storage.as_ref())?;
+                Ok(files)
+            }
             Err(Error::Io { source, .. }) if source.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io(format!("look into {}", directory.display()))(source))
             }

@@ -308,4 +308,5 @@ fn what_a_salvage_left_that_broke_off_is_no_journal() {
     let error = open_all(to.path(), &SMALL).unwrap_err();
     assert!(matches!(error, Error::Unfinished), "{error}");
     assert!(error.to_string().contains("salvage again"));
+    assert!(matches!(Files::of(to.path()), Err(Error::Unfinished)), "nor is it looked into, copied or salvaged");
 }

@@ -111,10 +111,11 @@ impl Worker {
     /// Serves until told to stop. False: it had to end before.
     pub(super) fn run(mut self) -> bool {
         let mut events = Events::with_capacity(EVENTS);
-        let mut pace = Pace::new(Instant::now());
+        let mut woken = Instant::now();
+        let mut pace = Pace::new(woken);
         while !self.is_stopping {
             if self.unfinished.is_empty() {
-                Self::rest(&mut pace);
+                Self::rest(&mut pace, woken);
             }
             if let Err(error) = self.poll.poll(&mut events, self.wait())
                 && error.kind() != io::ErrorKind::Interrupted
@@ -122,6 +123,7 @@ impl Worker {
                 tracing::error!(%error, "cannot wait for connections");
                 break;
             }
+            woken = Instant::now();
             self.read_clocks();
             for event in &events {
                 self.event(event);
@@ -149,8 +151,9 @@ impl Worker {
         clippy::disallowed_methods,
         reason = "half a millisecond, which the acknowledgements of this thread wait for"
     )]
-    fn rest(pace: &mut Pace) {
-        let rest = pace.begin(Instant::now());
+    fn rest(pace: &mut Pace, woken: Instant) {
+        let now = Instant::now();
+        let rest = pace.begin(now, now - woken);
         if !rest.is_zero() {
             std::thread::sleep(rest);
         }
