@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::core::Core;
 use super::progress::Progress;
 use crate::http::{Operator, collect_fixes};
-use crate::journal::{Room, State};
+use crate::journal::{Assessment, Room, State};
 use crate::mqtt::Stats;
 use crate::mqtt::router::Router;
 use crate::pipeline::Ingress;
@@ -18,6 +18,9 @@ use crate::telemetry::readiness::Readiness;
 /// What is said of a journal that is full.
 const FULL: &str = "its disk budget is used up and nothing more is taken in: see which sink is behind, make room on the disk, \
                     or raise journal.bytes_max";
+
+/// Percent of the journal's budget from which on it is warned of.
+const WARNED_PERCENT: f64 = 50.0;
 
 /// The operator's view of an engine that recovers.
 pub(super) fn unready(progress: &Arc<Progress>) -> Operator {
@@ -49,6 +52,8 @@ pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router, recovery:
         },
         None => Err("stopping".to_owned()),
     });
+    let looked_at = Arc::clone(&room);
+    readiness.warn("journal", move || runs_short(&looked_at.assessment()));
     let waiting_for_store = core.pipeline.waiting_for_store();
     readiness.add("shards", move || match waiting_for_store.load(Ordering::Relaxed) {
         0 => Ok(()),
@@ -78,6 +83,22 @@ pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router, recovery:
         ],
         backups: Some(core.backups.clone()),
     }
+}
+
+/// What the operator should know of the journal's budget long before it is used up.
+fn runs_short(assessment: &Assessment) -> Option<String> {
+    let used_percent = assessment.fill() * 100.0;
+    let slowed = match assessment.state {
+        State::Full => return None,
+        State::Braked { bytes_per_s } => format!(", and publishes are slowed to {bytes_per_s} bytes a second"),
+        State::Open => String::new(),
+    };
+    (used_percent >= WARNED_PERCENT).then(|| {
+        format!(
+            "{used_percent:.0} % of what the journal may take is used{slowed}: see what its sinks are behind for, give it \
+             more room (journal.bytes_max) or clear its disk"
+        )
+    })
 }
 
 fn collect_books(ingress: &Ingress, page: &mut Exposition) {

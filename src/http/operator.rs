@@ -61,15 +61,15 @@ struct Ready {
     status: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unready: Vec<Unready>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Unready>,
 }
 
 async fn readyz(State(operator): State<Arc<Operator>>) -> Response {
-    let unready = operator.readiness.unready();
-    if unready.is_empty() {
-        json(StatusCode::OK, &Ready { status: "ready", unready })
-    } else {
-        json(StatusCode::SERVICE_UNAVAILABLE, &Ready { status: "unready", unready })
-    }
+    let (unready, warnings) = (operator.readiness.unready(), operator.readiness.warnings());
+    let (code, status) =
+        if unready.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "unready") };
+    json(code, &Ready { status, unready, warnings })
 }
 
 async fn metrics(State(operator): State<Arc<Operator>>) -> Response {

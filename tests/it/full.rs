@@ -23,8 +23,8 @@ const LARGE_REQUESTS: [&str; 2] = ["http.fixes_max=20000", "http.body_bytes_max=
 /// A store that takes nothing for as long as a test lasts, and so keeps the journal from letting go of anything.
 const STORE_THAT_WAITS: [&str; 2] = ["sink.batch_age_ms_max=3600000", "sink.batch_fixes_max=10000000"];
 
-/// Fixes with every field there is, hardly like each other, so that they take room.
-fn filling(request: u64) -> String {
+/// Fixes with every field there is, hardly like each other, so that they take room: those of a request that has so many.
+fn filling(request: u64, fixes: u64) -> String {
     let fix = |n: u64| {
         let noise = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
         let part = |range: u64, shift: u32| (noise >> shift) % range;
@@ -44,7 +44,7 @@ fn filling(request: u64) -> String {
             4 + part(12, 11),
         )
     };
-    let fixes: Vec<String> = (request * FILLING_FIXES..(request + 1) * FILLING_FIXES).map(fix).collect();
+    let fixes: Vec<String> = (request * fixes..(request + 1) * fixes).map(fix).collect();
     format!("[{}]", fixes.join(","))
 }
 
@@ -57,7 +57,7 @@ fn fill(rhumb: &Rhumb) -> u64 {
     // Side by side, so that one goes on to the end while the brake holds another.
     let fill_as = |poster: u64| {
         let path = format!("/v1/drivers/filling-{poster}/location");
-        let answers = (0..1_000).map(|request| rhumb.post("default", &path, &filling(request)));
+        let answers = (0..1_000).map(|request| rhumb.post("default", &path, &filling(request, FILLING_FIXES)));
         let is_taken = |answer: &http::Response| {
             let is_taken = answer.status == 202;
             assert!(is_taken || answer.problem(503).is_object());
@@ -164,6 +164,44 @@ fn a_stop_with_a_full_journal_waits_for_nobody_and_leaves_room() {
     // What was held may have been stored once the store made room, with nobody left to acknowledge it.
     assert_eq!(rhumb.books("default").stored, stored + 1);
     assert_eq!(rhumb.track("default", "held").len(), 1);
+    assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
+}
+
+#[test]
+fn a_budget_that_runs_short_is_told_long_before_its_end_and_slows_publishes_down() {
+    let mut rhumb = Rhumb::start(&[&BUDGET[..], &STORE_THAT_WAITS].concat());
+    let readyz = || http::request(rhumb.admin(), "GET", "/readyz", &[], b"").json(200);
+    let used = || rhumb.metrics()["rhumb_journal_fill_ratio"];
+    let brake = || rhumb.metrics()["rhumb_journal_brake_bytes_per_second"];
+    assert_eq!((readyz()["warnings"].clone(), brake()), (serde_json::Value::Null, f64::INFINITY));
+    let mut requests = 0_u64;
+    let mut fill_to = |part: f64| {
+        while used() < part {
+            rhumb.post("default", "/v1/drivers/filling/location", &filling(requests, 2_000)).json(202);
+            requests += 1;
+        }
+    };
+    fill_to(0.55);
+    let warned = || readyz()["warnings"][0].clone();
+    wait_for("a warning", || {
+        warned()["reason"].as_str().filter(|reason| reason.contains("journal.bytes_max")).map(drop)
+    });
+    assert_eq!((&warned()["part"], brake()), (&"journal".into(), f64::INFINITY), "nothing is slowed yet");
+    fill_to(0.91);
+    assert!(warned()["reason"].as_str().unwrap().contains("slowed"), "{}", warned());
+    let allowed = brake();
+    // A minute for what is left of the last tenth.
+    assert!(allowed > 0.0 && allowed < 0.1 * 16_777_216.0 / 30.0, "{allowed}");
+    // So that what a request of 2,000 fixes takes is more than a second's worth.
+    let began = Instant::now();
+    for _ in 0..3 {
+        rhumb.post("default", "/v1/drivers/filling/location", &filling(requests, 2_000)).json(202);
+        requests += 1;
+    }
+    let slowed = began.elapsed();
+    assert!(slowed > Duration::from_secs(1), "three requests in {slowed:?} at {allowed} bytes a second");
+    let books = rhumb.books("default");
+    assert_eq!((books.stored, books.rejected), (requests * 2_000, 0), "nothing is refused");
     assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
 }
 

@@ -101,6 +101,18 @@ fn a_journal_that_is_cut_under_load_loses_nothing_to_kill_9() {
     let again = r#"{"latitude":1,"longitude":1,"timestamp":1700000001000}"#;
     let verdicts = rhumb.post("acme", "/v1/drivers/posted/location", again).json(202);
     assert_eq!(verdicts["duplicate"], Value::from(1), "{verdicts}");
+
+    // A backup of it has the snapshot in the place of what was cut.
+    let place = tempfile::tempdir().unwrap();
+    let backup = place.path().join("backup");
+    let output = rhumb.run(&["backup", backup.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let restored = Rhumb::restored(&backup, &SETS);
+    assert!(recovered(&restored, "snapshot") > 0 && gauge(&restored, "rhumb_journal_first_sequence") > 1);
+    assert_eq!(restored.books("acme"), rhumb.books("acme"));
+    for driver in ["posted", "a", "b"] {
+        assert_eq!(stored(&restored, driver), stored(&rhumb, driver), "{driver}");
+    }
     assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
 }
 
