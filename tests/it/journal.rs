@@ -282,3 +282,29 @@ fn a_reader_that_leaves_is_no_failure() {
     let said = child.wait_with_output().unwrap();
     assert_eq!((said.status.code(), stderr(&said).as_str()), (Some(0), ""));
 }
+
+#[test]
+fn a_torn_end_is_cut_and_told_and_costs_nothing_acknowledged() {
+    let mut rhumb = Rhumb::start(&[SEGMENT_BYTES]);
+    for n in 1..=20 {
+        rhumb.post("default", "/v1/drivers/d/location", &native_fix(n)).json(202);
+    }
+    rhumb.kill9();
+    let newest = segments(&rhumb.data_dir().join("journal")).pop().unwrap();
+    let mut bytes = fs::read(&newest).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    // As a write that was under way when the power went might leave it: something, but no frame.
+    bytes[end + 9..end + 109].fill(0xa5);
+    fs::write(&newest, bytes).unwrap();
+
+    rhumb.restart();
+    assert!(rhumb.log().contains("cut a torn end off the journal"), "{}", rhumb.log());
+    assert_eq!(rhumb.track("default", "d").len(), 20);
+    rhumb.post("default", "/v1/drivers/d/location", &native_fix(21)).json(202);
+    rhumb.kill9();
+    rhumb.take_log();
+    rhumb.restart();
+    assert!(!rhumb.log().contains("torn end"), "it is gone for good: {}", rhumb.log());
+    assert_eq!(rhumb.books("default").stored, 21);
+    assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
+}
