@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::motion::Neighbours;
 use crate::fix::Fix;
 use crate::units::TimestampMs;
 
@@ -114,6 +115,21 @@ impl Window {
             }
             _ => Place::Newest,
         }
+    }
+
+    /// The fix in memory of exactly this time.
+    pub(super) fn at(&self, time: TimestampMs) -> Option<&Fix> {
+        self.find(time).ok().map(|index| &self.kept[index].fix)
+    }
+
+    /// The fixes in memory right before and right after a time that none of them has, pending ones too.
+    pub(super) fn neighbours(&self, time: TimestampMs) -> Neighbours<'_> {
+        let after = match self.kept.back() {
+            Some(newest) if time < newest.fix.time => self.kept.partition_point(|kept| kept.fix.time < time),
+            _ => self.kept.len(),
+        };
+        let fix = |index: usize| self.kept.get(index).map(|kept| &kept.fix);
+        Neighbours { before: after.checked_sub(1).and_then(fix), after: fix(after) }
     }
 
     /// The first time from `time` on that no fix in memory has.
