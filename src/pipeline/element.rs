@@ -48,73 +48,78 @@ impl From<Reason> for NotStored {
     }
 }
 
-/// Judges one element against the rules and its driver's past.
-///
-/// `index` is the driver's place if it is known; a driver's first good fix makes it known.
-pub(super) fn judge_element(
-    shared: &Shared,
-    rules: &Rules,
-    drivers: &mut Drivers,
-    key: &Arc<DriverKey>,
-    index: &mut Option<DriverIndex>,
-    element: &Element,
-    received: Received,
-) -> Result<New, NotStored> {
-    let report = element.as_ref().map_err(|reason| *reason)?;
-    let judged = rules.judge(report, received)?;
-    if index.is_none() && !shared.registry.has_room() {
-        return Err(Reason::UnknownDriver.into());
-    }
-    rules.judge_accuracy(report)?;
-    let index = *index.get_or_insert_with(|| {
-        shared.registry.add_driver();
-        drivers.insert(Arc::clone(key))
-    });
-    let Driver { window, trail, .. } = drivers.at(index);
-    let repaired = matches!(judged, Judged::Repaired(_));
-    let fix = match judged {
-        Judged::Timed(fix) | Judged::Repaired(fix) => fix,
-        Judged::Timeless(fix) => at_free_time(shared, key, window, fix)?,
-    };
-    // Duplicates first, so that whatever was stored once is told as that, however its neighbours look by now.
-    let late = match window.place(fix.time) {
-        Place::Newest => false,
-        Place::Late => true,
-        Place::Taken => return Err(NotStored::duplicate(&fix, window.at(fix.time))),
-        below @ (Place::BelowFloor | Place::Forgotten) => {
-            let stored = stored_at(shared, key, fix.time)?;
-            if stored.is_some() {
-                return Err(NotStored::duplicate(&fix, stored.as_ref()));
-            }
-            // What the store has of it, it knows; of the rest nobody can say whether it is new.
-            if below == Place::Forgotten {
-                return Err(Reason::Past.into());
-            }
-            true
+/// One driver's elements before the rules and its past.
+pub(super) struct Judge<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) rules: &'a Rules,
+    pub(super) key: &'a Arc<DriverKey>,
+    pub(super) received: Received,
+    /// The driver's place if it is known; its first good fix makes it known.
+    pub(super) index: Option<DriverIndex>,
+    /// How often the store was asked.
+    pub(super) lookups: usize,
+}
+
+impl Judge<'_> {
+    /// Judges one element.
+    pub(super) fn element(&mut self, drivers: &mut Drivers, element: &Element) -> Result<New, NotStored> {
+        let report = element.as_ref().map_err(|reason| *reason)?;
+        let judged = self.rules.judge(report, self.received)?;
+        if self.index.is_none() && !self.shared.registry.has_room() {
+            return Err(Reason::UnknownDriver.into());
         }
-    };
-    rules.judge_motion(&fix, window.neighbours(fix.time), trail)?;
-    window.insert(fix);
-    Ok(New { driver: index, fix, late, repaired })
-}
+        self.rules.judge_accuracy(report)?;
+        let index = *self.index.get_or_insert_with(|| {
+            self.shared.registry.add_driver();
+            drivers.insert(Arc::clone(self.key))
+        });
+        let Driver { window, trail, .. } = drivers.at(index);
+        let repaired = matches!(judged, Judged::Repaired(_));
+        let fix = match judged {
+            Judged::Timed(fix) | Judged::Repaired(fix) => fix,
+            Judged::Timeless(fix) => self.at_free_time(window, fix)?,
+        };
+        // Duplicates first, so that whatever was stored once is told as that, however its neighbours look by now.
+        let late = match window.place(fix.time) {
+            Place::Newest => false,
+            Place::Late => true,
+            Place::Taken => return Err(NotStored::duplicate(&fix, window.at(fix.time))),
+            below @ (Place::BelowFloor | Place::Forgotten) => {
+                let stored = self.stored_at(fix.time)?;
+                if stored.is_some() {
+                    return Err(NotStored::duplicate(&fix, stored.as_ref()));
+                }
+                // What the store has of it, it knows; of the rest nobody can say whether it is new.
+                if below == Place::Forgotten {
+                    return Err(Reason::Past.into());
+                }
+                true
+            }
+        };
+        self.rules.judge_motion(&fix, window.neighbours(fix.time, self.shared.window_fixes), trail)?;
+        window.insert(fix);
+        Ok(New { driver: index, fix, late, repaired })
+    }
 
-/// The fix, at the first free millisecond from its time on.
-fn at_free_time(shared: &Shared, key: &DriverKey, window: &Window, fix: Fix) -> Result<Fix, NotStored> {
-    let time = window.next_free(fix.time);
-    // A look or two into the store, not one for each millisecond that is taken there: above the floor memory knows.
-    let is_free = match window.place(time) {
-        Place::Forgotten => false,
-        Place::BelowFloor => stored_at(shared, key, time)?.is_none(),
-        Place::Newest | Place::Late | Place::Taken => true,
-    };
-    Ok(Fix { time: if is_free { time } else { window.next_free_in_memory() }, ..fix })
-}
+    /// The fix, at the first free millisecond from its time on.
+    fn at_free_time(&mut self, window: &Window, fix: Fix) -> Result<Fix, NotStored> {
+        let time = window.next_free(fix.time);
+        // A look or two into the store, not one for each millisecond that is taken there: above the floor memory knows.
+        let is_free = match window.place(time) {
+            Place::Forgotten => false,
+            Place::BelowFloor => self.stored_at(time)?.is_none(),
+            Place::Newest | Place::Late | Place::Taken => true,
+        };
+        Ok(Fix { time: if is_free { time } else { window.next_free_in_memory() }, ..fix })
+    }
 
-/// What the store holds at a time that memory cannot tell of. Of one that is off, nothing.
-fn stored_at(shared: &Shared, key: &DriverKey, time: TimestampMs) -> Result<Option<Fix>, NotStored> {
-    let Some(history) = &shared.history else { return Ok(None) };
-    history.store.fix_at(key.tenant().as_str(), key.driver().as_str(), time).map_err(|error| {
-        tracing::error!(%error, "the store did not say whether a fix is new, and this shard gives up: see to the disk of `data_dir`, then restart");
-        NotStored::StoreFailed
-    })
+    /// What the store holds at a time that memory cannot tell of. One that is off holds nothing.
+    fn stored_at(&mut self, time: TimestampMs) -> Result<Option<Fix>, NotStored> {
+        let Some(history) = &self.shared.history else { return Ok(None) };
+        self.lookups += 1;
+        history.store.fix_at(self.key.tenant().as_str(), self.key.driver().as_str(), time).map_err(|error| {
+            tracing::error!(%error, "the store did not say whether a fix is new, and this shard gives up: see to the disk of `data_dir`, then restart");
+            NotStored::StoreFailed
+        })
+    }
 }

@@ -54,7 +54,7 @@ pub(super) struct Trail {
     is_believed: bool,
 }
 
-/// Where the driver was before and after a fix, as far as memory reaches.
+/// Where the driver was before and after a fix, as far as its window reaches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Neighbours<'a> {
     pub(super) before: Option<&'a Fix>,

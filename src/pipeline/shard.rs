@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::account::{Books, TurnCounts};
 use super::batch::{Batch, PayloadSizes, Received};
 use super::drivers::{DriverIndex, Drivers};
-use super::element::{New, NotStored, judge_element};
+use super::element::{Judge, New, NotStored};
 use super::ingress::INBOX_MESSAGES_MAX;
 use super::registry::Registry;
 use super::rules::{LiveRules, RulesInEffect};
@@ -32,8 +32,12 @@ use crate::units::TimestampMs;
 /// gathers for the next turn.
 pub(super) const TURNS_IN_FLIGHT_MAX: usize = 8;
 
-/// Elements of one turn. A batch that is longer goes on in the next.
+/// Elements of one turn. A batch that is longer goes on in a later one.
 const TURN_ELEMENTS_MAX: usize = 8_192;
+
+/// As how many elements a look into the store counts: it takes some 7 µs where an element takes a fraction of one, and a turn
+/// full of them would keep the shard's other drivers waiting.
+const LOOKUP_ELEMENTS: usize = 16;
 
 /// Durable fixes that the store may be behind, of all shards together, before they wait for it. They are in memory as long,
 /// at some 80 bytes each.
@@ -356,7 +360,7 @@ impl Shard {
         while let Some(mut batch) = self.waiting.pop_front() {
             self.judge_batch(&mut batch, &mut turn, &mut elements_left);
             if batch.verdicts.len() < batch.elements.len() {
-                self.waiting.push_front(batch);
+                self.put_back(batch);
                 break;
             }
             turn.batches.push(batch);
@@ -372,6 +376,20 @@ impl Shard {
         if !self.has_failed {
             self.has_failed = appender.append(self.encoder.finish()).is_err();
         }
+    }
+
+    /// Lets a batch that the turn had no more room for wait for another: behind those of other origins, which are not to wait
+    /// for a backlog, and in front of those of its own, which come back in their order.
+    fn put_back(&mut self, batch: Batch) {
+        let is_own = |waiting: &Batch| Arc::ptr_eq(&waiting.origin, &batch.origin);
+        if self.waiting.iter().all(is_own) {
+            self.waiting.push_front(batch);
+            return;
+        }
+        let (own, others): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting).into_iter().partition(is_own);
+        self.waiting = others;
+        self.waiting.push_back(batch);
+        self.waiting.extend(own);
     }
 
     /// Judges a batch, or as much of it as the turn has room for: the verdicts tell how far it came, and the next turn goes
@@ -391,16 +409,18 @@ impl Shard {
             let key = &run.driver;
             let rules = self.rules.of(key.tenant());
             let counts = turn.counts.of(key.tenant());
-            let mut index = self.drivers.find(key);
+            let index = self.drivers.find(key);
+            let mut judge = Judge { shared: &self.shared, rules, key, received: *received, index, lookups: 0 };
             for element in elements.by_ref().take(len - std::mem::take(&mut judged)) {
                 if *elements_left == 0 || self.encoder.is_full() {
                     return;
                 }
-                *elements_left -= 1;
                 let is_too_large =
                     rules.payload_bytes_max > 0 && sizes.bytes_around(verdicts.len()) > rules.payload_bytes_max;
                 let element = if is_too_large { &Err(Reason::TooLarge) } else { element };
-                let new = judge_element(&self.shared, rules, &mut self.drivers, key, &mut index, element, *received);
+                let new = judge.element(&mut self.drivers, element);
+                let cost = 1 + std::mem::take(&mut judge.lookups) * LOOKUP_ELEMENTS;
+                *elements_left = elements_left.saturating_sub(cost);
                 let verdict = match new {
                     Ok(New { driver, fix, late, repaired }) => {
                         self.encoder.fix(key, &fix, late);

@@ -18,6 +18,7 @@ use crate::sink::{self, Embedded, SinkHandle};
 use crate::store::Store;
 use crate::units::TimestampMs;
 
+mod judging;
 mod snapshots;
 
 /// After every fix of these tests, so that nothing is in the future.

@@ -53,7 +53,7 @@ impl Ride {
         if self.window.place(fix.time) == Place::Taken {
             return 'd';
         }
-        match rules.judge_motion(&fix, self.window.neighbours(fix.time), &mut self.trail) {
+        match rules.judge_motion(&fix, self.window.neighbours(fix.time, usize::MAX), &mut self.trail) {
             Ok(()) => {
                 self.window.insert(fix);
                 '+'
