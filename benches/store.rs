@@ -130,15 +130,15 @@ fn read(criterion: &mut Criterion) {
         round = round.wrapping_add(7_919);
         (round % 1_000, (round % 4_999) as i64 * 1_000)
     };
-    for (name, off_ms) in [("contains_hit", 0), ("contains_miss", 1)] {
+    for (name, off_ms) in [("fix_at_hit", 0), ("fix_at_miss", 1)] {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|rounds| {
                 on_cpu(|| {
                     for _ in 0..rounds {
                         let (driver, time_ms) = next();
                         let time = TimestampMs(BEGIN_MS + time_ms + off_ms);
-                        let is_there = fleet.store.contains("acme", &fleet.names[driver], time).expect("a store");
-                        assert_eq!(is_there, off_ms == 0);
+                        let found = fleet.store.fix_at("acme", &fleet.names[driver], time).expect("a store");
+                        assert_eq!(found.is_some(), off_ms == 0);
                     }
                 })
             });

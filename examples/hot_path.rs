@@ -14,7 +14,7 @@ use rhumb::geo::GeoIndex;
 use rhumb::ids::DriverKey;
 use rhumb::journal::{self, Resume, Storage, StorageFile, Unopened};
 use rhumb::live::Feed;
-use rhumb::pipeline::{Batch, Config, DedupeConfig, Origin, Parts, Received, Recovering, RegistryConfig, Rules};
+use rhumb::pipeline::{Batch, Config, DedupeConfig, Origin, Parts, Received, Recovering, RegistryConfig, RuleBook};
 use rhumb::units::TimestampMs;
 use rhumb::wire::native;
 
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     let mut recovering = Recovering::new(Parts {
         config: Config { shards: 1 },
         dedupe: DedupeConfig::default(),
-        rules: Rules::default(),
+        rules: RuleBook::default(),
         registry: RegistryConfig::default(),
         geo: Arc::new(GeoIndex::default()),
         feed: Feed::default(),

@@ -178,11 +178,12 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let config = Config::load(&sources(cli.sources))?;
+    let sources = sources(cli.sources);
+    let config = Config::load(&sources)?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             start_log()?;
-            serve(config)
+            serve(config, sources)
         }
         Command::Replay(args) => {
             start_log()?;
@@ -234,7 +235,7 @@ fn start_log() -> anyhow::Result<()> {
 }
 
 /// Serves until told to stop, then drains.
-fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(config: Config, sources: Sources) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("rhumb-async")
         .enable_all()
@@ -243,7 +244,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
     let served = runtime.block_on(async {
         let mut stop = pin!(stop_signal().context("cannot listen for signals")?);
         let engine = tokio::select! {
-            engine = Engine::start(config) => engine?,
+            engine = Engine::start(config, sources) => engine?,
             // Recovery only reads, and whatever it mends it mends again.
             () = &mut stop => return Ok(()),
         };

@@ -149,7 +149,7 @@ fn scaled(value: f32, scale: f64, min: f64, max: f64) -> Option<f64> {
     (min..=max).contains(&scaled).then_some(scaled)
 }
 
-/// Why a fix was refused. Checks run in the order of the list, but that `TooLarge` is told before anything is read, and the
+/// Why a fix was refused. Checks run in the order of the list, but that `TooLarge` comes before all others, and the
 /// first that matches wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -174,7 +174,7 @@ pub enum Reason {
     Accuracy = 8,
     /// Too far from its neighbours for the time between.
     ImpliedSpeed = 9,
-    /// The payload is larger than `rules.payload_bytes_max`, or holds more fixes than a payload may; it was not read.
+    /// The payload is larger than `rules.payload_bytes_max`, or holds more fixes than a payload may.
     TooLarge = 10,
     /// Too near to the fix before it to say that the driver moved.
     Stationary = 11,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Spanned, Table, Value, de::DeTable, de::DeValue};
 
-use super::{Config, Invalid, Origin, keys};
+use super::{Config, Invalid, Origin, keys, tenants};
+use crate::pipeline::Rules;
 
 /// What the names of the engine's environment variables begin with.
 const VARIABLE_PREFIX: &str = "RHUMB_";
@@ -47,6 +48,12 @@ pub(super) struct Merged {
 }
 
 impl Merged {
+    /// Where the first of the keys was said that begin so.
+    pub(super) fn origin_of_first(&self, prefix: &str) -> Origin {
+        let from = self.origins.range(prefix.to_owned()..).next();
+        from.filter(|(key, _)| key.starts_with(prefix)).map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+
     /// Where a key's value was said.
     pub(super) fn origin_of(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
@@ -67,9 +74,16 @@ pub(super) fn merge(sources: &Sources) -> Result<Merged, Invalid> {
     let defaults = Table::try_from(Config::default()).expect("every section serialises: a test does it");
     let mut merged = Merged { config: Config::default(), origins: BTreeMap::new() };
     let mut values = defaults.clone();
+    let defaults = Value::Table(defaults);
+    let of_tenant = tenants::defaults(&values);
+    let mut own_rules = false;
     for Override { key, value, origin } in overrides {
         let name = key.join(".");
-        let default = default_of(&defaults, &key, &origin)?;
+        let of_one_tenant = tenants::within(&key, &origin)?;
+        let (section, within) = of_one_tenant.map_or((&defaults, &key[..]), |within| (&of_tenant, within));
+        let default = default_of(section, &key, within, &origin)?;
+        // A tenant's key wants what the same key wants for all.
+        let common_name = within.join(".");
         if default.is_table() && value.is_empty_section() {
             continue;
         }
@@ -77,26 +91,46 @@ pub(super) fn merge(sources: &Sources) -> Result<Merged, Invalid> {
             origin: origin.clone(),
             key: Some(name.clone()),
             found,
-            wants: keys::wants(&name, default),
+            wants: keys::wants(&common_name, default),
         };
         let value = value.into_kind_of(default).map_err(&invalid)?;
-        if let (Value::Integer(number), Some(range)) = (&value, keys::range(&name))
+        if let (Value::Integer(number), Some(range)) = (&value, keys::range(&common_name))
             && !range.contains(number)
         {
             return Err(invalid(number.to_string()));
         }
         let found = value.to_string();
-        put(&mut values, &key, value);
         // One key at a time, so that what the part itself refuses is known to be this key's.
-        merged.config = Config::deserialize(values.clone()).map_err(|_| invalid(found))?;
+        if let (Some(_), Some(rule)) = (of_one_tenant, within.last()) {
+            let own = Table::from_iter([(rule.clone(), value.clone())]);
+            Rules::deserialize(own).map_err(|_| invalid(found))?;
+            put(&mut values, &key, value);
+            own_rules = true;
+        } else {
+            put(&mut values, &key, value);
+            merged.config = Config::deserialize(values.clone()).map_err(|_| invalid(found))?;
+        }
         merged.origins.insert(name, origin);
+    }
+    if own_rules {
+        merged.config = Config::deserialize(values).expect("each of these keys was read with the others' defaults");
     }
     Ok(merged)
 }
 
-/// The default that stands at a key, or that there is no such key.
-fn default_of<'a>(defaults: &'a Table, key: &[String], origin: &Origin) -> Result<&'a Value, Invalid> {
-    find(defaults, key).map_err(|(depth, section)| {
+/// The default of the key whose end is `within` a section, or that there is no such key.
+fn default_of<'a>(
+    section: &'a Value,
+    key: &[String],
+    within: &[String],
+    origin: &Origin,
+) -> Result<&'a Value, Invalid> {
+    let Value::Table(defaults) = section else { return Ok(section) };
+    if within.is_empty() {
+        return Ok(section);
+    }
+    find(defaults, within).map_err(|(depth, section)| {
+        let depth = depth + key.len() - within.len();
         let place = if depth == 0 { "at the top".to_owned() } else { format!("in [{}]", key[..depth].join(".")) };
         Invalid {
             origin: origin.clone(),
@@ -119,12 +153,13 @@ fn find<'a>(section: &'a Table, key: &[String]) -> Result<&'a Value, (usize, &'a
     }
 }
 
-/// Puts a value where [`default_of`] found a default.
+/// Puts a value where [`default_of`] found a default. The sections around it are made where a tenant has none yet.
 fn put(values: &mut Table, key: &[String], value: Value) {
     let [sections @ .., last] = key else { return };
     let mut section = values;
     for part in sections {
-        let Some(Value::Table(inner)) = section.get_mut(part) else { return };
+        let inner = section.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(inner) = inner else { return };
         section = inner;
     }
     section.insert(last.clone(), value);

@@ -3,18 +3,23 @@
 //! Each part owns its own `Config`; [`Config`] is a struct of those. Every key has a default, so a key that the defaults do
 //! not serialise does not exist. Off is said by a value (`0`), never by leaving the key out.
 
+mod change;
 mod invalid;
 mod keys;
 mod merge;
 mod sections;
+mod tenants;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use change::Change;
 pub use invalid::{Invalid, Origin};
 pub use merge::Sources;
 pub use sections::Geo;
+pub use tenants::Tenant;
 
 use crate::{auth, http, journal, mqtt, pipeline, sink, store};
 
@@ -36,6 +41,8 @@ pub struct Config {
     pub dedupe: pipeline::DedupeConfig,
     /// When a fix is refused.
     pub rules: pipeline::Rules,
+    /// What of that is otherwise for single tenants, by their ids.
+    pub tenant: BTreeMap<String, Tenant>,
     /// The durable log.
     pub journal: journal::Config,
     /// The embedded store.
@@ -60,6 +67,7 @@ impl Default for Config {
             pipeline: pipeline::Config::default(),
             dedupe: pipeline::DedupeConfig::default(),
             rules: pipeline::Rules::default(),
+            tenant: BTreeMap::new(),
             journal: journal::Config::default(),
             store: store::Config::default(),
             sink: sink::Config::default(),
@@ -92,6 +100,15 @@ impl Config {
                 wants: "a directory, such as \"data\"".to_owned(),
             });
         }
+        let tenants_max = merged.config.registry.tenants_max;
+        if let Some(tenant) = merged.config.tenant.keys().nth(tenants_max) {
+            return Err(Invalid {
+                origin: merged.origin_of_first(&format!("{}.{tenant}.", tenants::SECTION)),
+                key: Some(format!("{}.{tenant}", tenants::SECTION)),
+                found: format!("rules for {} tenants", merged.config.tenant.len()),
+                wants: format!("at most {tenants_max}, as registry.tenants_max allows"),
+            });
+        }
         let journal = &merged.config.journal;
         if journal.bytes_max < journal.bytes_min() {
             return Err(Invalid {
@@ -106,6 +123,11 @@ impl Config {
             });
         }
         Ok(merged.config)
+    }
+
+    /// The rules of every tenant.
+    pub fn rule_book(&self) -> pipeline::RuleBook {
+        tenants::rule_book(&self.rules, &self.tenant)
     }
 
     /// The effective configuration, as a file that [`Config::load`] reads back.

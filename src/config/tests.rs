@@ -202,3 +202,85 @@ fn a_file_that_is_named_has_to_exist() {
     let message = Config::load(&sources).unwrap_err().to_string();
     assert!(message.starts_with("no/such.toml: found No such file"), "{message}");
 }
+
+#[test]
+fn a_tenant_has_the_rules_of_all_but_for_its_own() {
+    let file =
+        "[tenant.acme.rules]\nnull_island = false\nfuture_s = 7\n\n[rules]\nfuture_s = 5\npast_s = 6\n[tenant.none]\n";
+    let environment = [("RHUMB_TENANT__GLOBEX__RULES__PAST_S", "8")];
+    let config = load(file, &environment, &["tenant.Acme-2.rules.past_s=9", "tenant.acme.rules.future_s=10"]).unwrap();
+    let book = config.rule_book();
+    let rules = |tenant| {
+        let rules = book.of(&crate::ids::TenantId::new(tenant).unwrap());
+        (rules.null_island, rules.future_s, rules.past_s)
+    };
+    assert_eq!(rules("acme"), (false, 10, 6));
+    assert_eq!(rules("globex"), (true, 5, 8));
+    assert_eq!(rules("Acme-2"), (true, 5, 9));
+    assert_eq!(rules("none"), (true, 5, 6));
+    assert_eq!(load(&config.to_toml(), &[], &[]).unwrap(), config);
+}
+
+#[test]
+fn a_mistake_in_a_tenants_rules_is_told_like_any_other() {
+    let cases: &[Case<'_>] = &[
+        (
+            "[tenant.acme.rules]\nspeed = 1",
+            &[],
+            &[],
+            "rhumb.toml line 2: tenant.acme.rules.speed: found an unknown key, wants in [tenant.acme.rules] one of ",
+        ),
+        (
+            "[tenant.acme]\nfuture_s = 1",
+            &[],
+            &[],
+            "rhumb.toml line 2: tenant.acme.future_s: found an unknown key, wants in [tenant.acme] one of rules",
+        ),
+        (
+            "[tenant]\nacme = 1",
+            &[],
+            &[],
+            "rhumb.toml line 2: tenant.acme: found 1 (integer), wants a section with the keys rules",
+        ),
+        (
+            "tenant = 1",
+            &[],
+            &[],
+            "rhumb.toml line 1: tenant: found 1 (integer), wants a section for a tenant, such as ",
+        ),
+        (
+            "[tenant.acme.rules]\nfuture_s = -1",
+            &[],
+            &[],
+            "rhumb.toml line 2: tenant.acme.rules.future_s: found -1, wants a whole number from 0 to ",
+        ),
+        (
+            "[tenant.acme.rules]\nno_fix = 0",
+            &[],
+            &[],
+            "rhumb.toml line 2: tenant.acme.rules.no_fix: found 0 (integer), wants true or false",
+        ),
+        (
+            "[tenant.\"a b\".rules]\nno_fix = true",
+            &[],
+            &[],
+            "rhumb.toml line 2: tenant.a b.rules.no_fix: found \"a b\", wants the id of a tenant after \"tenant.\": ",
+        ),
+        (
+            "[tenant.b.rules]\nno_fix = true\n[tenant.a.rules]\nno_fix = true",
+            &[],
+            &["registry.tenants_max=1"],
+            "rhumb.toml line 2: tenant.b: found rules for 2 tenants, wants at most 1, as registry.tenants_max allows",
+        ),
+        (
+            "",
+            &[],
+            &["tenant.acme.rules.future_s=soon"],
+            "--set tenant.acme.rules.future_s=soon: tenant.acme.rules.future_s: found \"soon\", wants a whole number",
+        ),
+    ];
+    for (file, environment, sets, expected) in cases {
+        let message = load(file, environment, sets).expect_err(expected);
+        assert!(message.starts_with(expected), "\nexpected {expected}\nfound    {message}");
+    }
+}

@@ -89,7 +89,7 @@ impl Core {
         let mut recovering = Recovering::new(Parts {
             config: config.pipeline.clone(),
             dedupe: config.dedupe.clone(),
-            rules: config.rules.clone(),
+            rules: config.rule_book(),
             registry: config.registry.clone(),
             geo: Arc::clone(&geo),
             feed: feed.clone(),

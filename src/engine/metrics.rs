@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use super::progress::Progress;
+use super::reload::ReloadStatus;
 use crate::http::{Operator, collect_fixes};
 use crate::journal::{Assessment, Room, State};
 use crate::mqtt::Stats;
@@ -34,7 +35,13 @@ pub(super) fn unready(progress: &Arc<Progress>) -> Operator {
 }
 
 /// The operator's view of a running engine.
-pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router, recovery: Arc<Progress>) -> Operator {
+pub(super) fn operator(
+    core: &Core,
+    stats: Arc<Stats>,
+    router: Router,
+    recovery: Arc<Progress>,
+    reloads: Arc<ReloadStatus>,
+) -> Operator {
     let ingress = core.pipeline.ingress().clone();
     let watermark = core.journal.watermark();
     let sink = core.sink_status();
@@ -78,6 +85,7 @@ pub(super) fn operator(core: &Core, stats: Arc<Stats>, router: Router, recovery:
             Box::new(move |page| sink.iter().for_each(|sink| collect_sink(sink, page))),
             Box::new(move |page| collect_door(&stats, page)),
             Box::new(move |page| collect_router(&router, page)),
+            Box::new(move |page| reloads.collect(page)),
             Box::new(move |page| recovery.collect(page)),
             Box::new(process::collect),
         ],

@@ -9,6 +9,7 @@ mod keeper;
 mod metrics;
 mod open_files;
 mod progress;
+mod reload;
 mod replaying;
 mod resuming;
 
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time;
 
 pub use self::addresses::Addresses;
@@ -27,9 +29,10 @@ pub use self::backing_up::{back_up, restore};
 use self::core::Core;
 use self::http_ports::HttpPorts;
 use self::progress::Progress;
+use self::reload::Reloads;
 pub use self::replaying::replay;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::mqtt::router::Router;
 use crate::mqtt::{Door, Unready};
 use crate::{http, journal};
@@ -75,16 +78,19 @@ pub struct Engine {
     failures: mpsc::Receiver<String>,
     addresses: Addresses,
     addresses_file: AddressesFile,
+    reloads: JoinHandle<()>,
 }
 
 impl Engine {
-    /// Binds every listener, recovers the data directory and starts serving. For as long as recovery takes, the ports
+    /// Binds every listener, recovers the data directory and starts serving with `config`, which was loaded from `sources`;
+    /// rules and limits are read again from there while it runs. For as long as recovery takes, the ports
     /// answer that the engine is not ready. Called within a tokio runtime; dropped before it is done, it leaves a recovery
     /// behind that goes on reading.
     ///
     /// # Errors
     /// A part that did not start; [`Failure`] within where the exit code depends on it.
-    pub async fn start(mut config: Config) -> anyhow::Result<Self> {
+    pub async fn start(mut config: Config, sources: Sources) -> anyhow::Result<Self> {
+        let reloads = Reloads::listen(sources, &config).context("cannot listen for SIGHUP")?;
         open_files::fit(&mut config);
         // Before recovery, which may take long: an address in use is told at once.
         let listeners = Listeners::bind(&config)?;
@@ -117,10 +123,11 @@ impl Engine {
             auth: config.auth.mode,
             offline_after_ms: i64::from(config.geo.offline_after_s) * 1_000,
         };
-        let operator = metrics::operator(&core, door.stats(), router.clone(), progress);
+        let (reloads, reload_status) = reloads.start(core.pipeline.bounds().clone());
+        let operator = metrics::operator(&core, door.stats(), router.clone(), progress, reload_status);
         ports.open(http::router(state, &config.http), http::operator_router(operator, config.auth.mode, &config.http));
         tracing::info!("serving");
-        Ok(Self { core, door, router, ports, failures, addresses, addresses_file })
+        Ok(Self { core, door, router, ports, failures, addresses, addresses_file, reloads })
     }
 
     /// Where it listens.
@@ -145,7 +152,8 @@ impl Engine {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        let Self { core, door, router, ports, addresses_file, .. } = self;
+        let Self { core, door, router, ports, addresses_file, reloads, .. } = self;
+        reloads.abort();
         drop(addresses_file);
         // Doors and shards wait for what is under way, which is no longer a matter of the disk budget.
         core.journal.release_brake();

@@ -89,7 +89,7 @@ impl Api {
         let recovering = Recovering::new(pipeline::Parts {
             config: pipeline::Config { shards: 1 },
             dedupe: pipeline::DedupeConfig::default(),
-            rules: pipeline::Rules::default(),
+            rules: pipeline::RuleBook::default(),
             registry: pipeline::RegistryConfig { tenants_max: 2, ..pipeline::RegistryConfig::default() },
             geo: Arc::clone(&geo),
             feed: Feed::default(),

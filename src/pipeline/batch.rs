@@ -140,6 +140,30 @@ impl Batch {
     }
 }
 
+/// How large the payload of each element is, asked in the order of the elements.
+#[derive(Debug)]
+pub(super) struct PayloadSizes<'a> {
+    /// The payloads from the one on that was asked for last.
+    ends: &'a [PayloadEnd],
+    begin: u32,
+}
+
+impl<'a> PayloadSizes<'a> {
+    pub(super) fn of(ends: &'a [PayloadEnd]) -> Self {
+        Self { ends, begin: 0 }
+    }
+
+    /// The size in bytes of the payload that an element came in. No later one was asked for.
+    pub(super) fn bytes_around(&mut self, element: usize) -> u32 {
+        while let [first, rest @ ..] = self.ends
+            && first.element as usize <= element
+        {
+            (self.begin, self.ends) = (first.byte, rest);
+        }
+        self.ends.first().map_or(0, |payload| payload.byte - self.begin)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +215,8 @@ mod tests {
         assert_eq!(batch.runs.iter().map(|run| run.len).collect::<Vec<_>>(), [2, 1, 1]);
         let ends: Vec<_> = batch.payloads.iter().map(|end| (end.element, end.byte)).collect();
         assert_eq!((ends, &batch.raw[..]), (vec![(1, 2), (2, 4), (3, 6), (4, 7)], &b"xyxyxyz"[..]));
+        let mut sizes = PayloadSizes::of(&batch.payloads);
+        assert_eq!([0, 1, 1, 3].map(|element| sizes.bytes_around(element)), [2, 2, 2, 1]);
         assert!(batch.elements.iter().all(Result::is_ok), "each payload has its own receive time to give");
     }
 }

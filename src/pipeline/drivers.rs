@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use super::motion::Trail;
 use super::window::Window;
 use crate::geo::{Fleet, Slot};
 use crate::ids::DriverKey;
@@ -18,6 +19,8 @@ pub(super) struct Driver {
     pub(super) key: Arc<DriverKey>,
     /// Its newest fixes.
     pub(super) window: Window,
+    /// Fixes that contradict them, if its last ones did and a rule looks for it.
+    pub(super) trail: Option<Box<Trail>>,
     /// Where its latest position stands in the index, once it has a durable one.
     pub(super) slot: Option<(Arc<Fleet>, Slot)>,
 }
@@ -46,7 +49,7 @@ impl Drivers {
         let index = self.drivers.len() as DriverIndex;
         let drivers = &self.drivers;
         self.index_by_hash.insert_unique(key.hash_value(), index, |index| drivers[*index as usize].key.hash_value());
-        self.drivers.push(Driver { key, window: Window::default(), slot: None });
+        self.drivers.push(Driver { key, window: Window::default(), trail: None, slot: None });
         index
     }
 

@@ -3,13 +3,27 @@
 use std::sync::Arc;
 
 use super::batch::Received;
-use super::drivers::{DriverIndex, Drivers};
+use super::drivers::{Driver, DriverIndex, Drivers};
 use super::judge::Judged;
+use super::rules::Rules;
 use super::shard::Shared;
-use super::window::Place;
+use super::window::{Place, Window};
 use crate::fix::{Element, Fix, Reason, Verdict};
 use crate::ids::DriverKey;
 use crate::units::TimestampMs;
+
+/// An element that is new and is to be stored.
+#[derive(Debug)]
+pub(super) struct New {
+    /// Whose it is: known by now.
+    pub(super) driver: DriverIndex,
+    /// In the window already, pending.
+    pub(super) fix: Fix,
+    /// Older than the driver's newest.
+    pub(super) late: bool,
+    /// Its time is not the one that it came with.
+    pub(super) repaired: bool,
+}
 
 /// Why an element was not stored.
 #[derive(Debug)]
@@ -20,69 +34,92 @@ pub(super) enum NotStored {
     StoreFailed,
 }
 
+impl NotStored {
+    /// What a fix is whose time is taken, by a fix that is elsewhere or by the same.
+    fn duplicate(fix: &Fix, stored: Option<&Fix>) -> Self {
+        let is_elsewhere = stored.is_some_and(|stored| stored.position != fix.position);
+        Self::Verdict(if is_elsewhere { Verdict::Conflict } else { Verdict::Duplicate })
+    }
+}
+
 impl From<Reason> for NotStored {
     fn from(reason: Reason) -> Self {
         Self::Verdict(Verdict::Rejected(reason))
     }
 }
 
-/// Judges one element against the rules and its driver's past. A fix that is new is in the window afterwards, pending.
-///
-/// `index` is the driver's place if it is known; a driver's first good fix makes it known.
-pub(super) fn judge_element(
-    shared: &Shared,
-    drivers: &mut Drivers,
-    key: &Arc<DriverKey>,
-    index: &mut Option<DriverIndex>,
-    element: &Element,
-    received: Received,
-) -> Result<(DriverIndex, Fix, bool), NotStored> {
-    let report = element.as_ref().map_err(|reason| *reason)?;
-    let judged = shared.rules.judge(report, received)?;
-    if index.is_none() && !shared.registry.has_room() {
-        return Err(Reason::UnknownDriver.into());
-    }
-    shared.rules.judge_accuracy(report)?;
-    let index = *index.get_or_insert_with(|| {
-        shared.registry.add_driver();
-        drivers.insert(Arc::clone(key))
-    });
-    let window = &mut drivers.at(index).window;
-    let (mut fix, timeless) = match judged {
-        Judged::Timed(fix) => (fix, false),
-        Judged::Timeless(fix) => (fix, true),
-    };
-    if timeless {
-        fix.time = window.next_free(fix.time);
-        // A look or two into the store, not one for each millisecond that is taken there: above the floor memory knows.
-        let is_free = match window.place(fix.time) {
-            Place::Forgotten => false,
-            Place::BelowFloor => !is_stored(shared, key, fix.time)?,
-            Place::Newest | Place::Late | Place::Taken => true,
-        };
-        if !is_free {
-            fix.time = window.next_free_in_memory();
-        }
-    }
-    let late = match window.place(fix.time) {
-        Place::Newest => false,
-        Place::Late => true,
-        Place::Taken => return Err(NotStored::Verdict(Verdict::Duplicate)),
-        Place::BelowFloor if is_stored(shared, key, fix.time)? => return Err(NotStored::Verdict(Verdict::Duplicate)),
-        Place::BelowFloor => true,
-        // What the store has of it, it knows; of the rest nobody can say whether it is new.
-        Place::Forgotten if is_stored(shared, key, fix.time)? => return Err(NotStored::Verdict(Verdict::Duplicate)),
-        Place::Forgotten => return Err(Reason::Past.into()),
-    };
-    window.insert(fix);
-    Ok((index, fix, late))
+/// One driver's elements before the rules and its past.
+pub(super) struct Judge<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) rules: &'a Rules,
+    pub(super) key: &'a Arc<DriverKey>,
+    pub(super) received: Received,
+    /// The driver's place if it is known; its first good fix makes it known.
+    pub(super) index: Option<DriverIndex>,
+    /// How often the store was asked.
+    pub(super) lookups: usize,
 }
 
-/// Whether the store holds a fix that memory cannot tell of. None that is off does.
-fn is_stored(shared: &Shared, key: &DriverKey, time: TimestampMs) -> Result<bool, NotStored> {
-    let Some(history) = &shared.history else { return Ok(false) };
-    history.store.contains(key.tenant().as_str(), key.driver().as_str(), time).map_err(|error| {
-        tracing::error!(%error, "the store did not say whether a fix is new, and this shard gives up: see to the disk of `data_dir`, then restart");
-        NotStored::StoreFailed
-    })
+impl Judge<'_> {
+    /// Judges one element.
+    pub(super) fn element(&mut self, drivers: &mut Drivers, element: &Element) -> Result<New, NotStored> {
+        let report = element.as_ref().map_err(|reason| *reason)?;
+        let judged = self.rules.judge(report, self.received)?;
+        if self.index.is_none() && !self.shared.registry.has_room() {
+            return Err(Reason::UnknownDriver.into());
+        }
+        self.rules.judge_accuracy(report)?;
+        let index = *self.index.get_or_insert_with(|| {
+            self.shared.registry.add_driver();
+            drivers.insert(Arc::clone(self.key))
+        });
+        let Driver { window, trail, .. } = drivers.at(index);
+        let repaired = matches!(judged, Judged::Repaired(_));
+        let fix = match judged {
+            Judged::Timed(fix) | Judged::Repaired(fix) => fix,
+            Judged::Timeless(fix) => self.at_free_time(window, fix)?,
+        };
+        // Duplicates first, so that whatever was stored once is told as that, however its neighbours look by now.
+        let late = match window.place(fix.time) {
+            Place::Newest => false,
+            Place::Late => true,
+            Place::Taken => return Err(NotStored::duplicate(&fix, window.at(fix.time))),
+            below @ (Place::BelowFloor | Place::Forgotten) => {
+                let stored = self.stored_at(fix.time)?;
+                if stored.is_some() {
+                    return Err(NotStored::duplicate(&fix, stored.as_ref()));
+                }
+                // What the store has of it, it knows; of the rest nobody can say whether it is new.
+                if below == Place::Forgotten {
+                    return Err(Reason::Past.into());
+                }
+                true
+            }
+        };
+        self.rules.judge_motion(&fix, window.neighbours(fix.time, self.shared.window_fixes), trail)?;
+        window.insert(fix);
+        Ok(New { driver: index, fix, late, repaired })
+    }
+
+    /// The fix, at the first free millisecond from its time on.
+    fn at_free_time(&mut self, window: &Window, fix: Fix) -> Result<Fix, NotStored> {
+        let time = window.next_free(fix.time);
+        // A look or two into the store, not one for each millisecond that is taken there: above the floor memory knows.
+        let is_free = match window.place(time) {
+            Place::Forgotten => false,
+            Place::BelowFloor => self.stored_at(time)?.is_none(),
+            Place::Newest | Place::Late | Place::Taken => true,
+        };
+        Ok(Fix { time: if is_free { time } else { window.next_free_in_memory() }, ..fix })
+    }
+
+    /// What the store holds at a time that memory cannot tell of. One that is off holds nothing.
+    fn stored_at(&mut self, time: TimestampMs) -> Result<Option<Fix>, NotStored> {
+        let Some(history) = &self.shared.history else { return Ok(None) };
+        self.lookups += 1;
+        history.store.fix_at(self.key.tenant().as_str(), self.key.driver().as_str(), time).map_err(|error| {
+            tracing::error!(%error, "the store did not say whether a fix is new, and this shard gives up: see to the disk of `data_dir`, then restart");
+            NotStored::StoreFailed
+        })
+    }
 }

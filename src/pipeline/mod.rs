@@ -9,7 +9,9 @@ mod drivers;
 mod element;
 mod ingress;
 mod judge;
+mod motion;
 mod registry;
+mod rules;
 mod shard;
 mod snapshot;
 #[cfg(test)]
@@ -28,8 +30,8 @@ use serde::{Deserialize, Serialize};
 
 pub use batch::{Batch, Origin, Received};
 pub use ingress::{Claim, Ingress, RouteError, TrackError, Unavailable};
-pub use judge::Rules;
 pub use registry::Config as RegistryConfig;
+pub use rules::{RuleBook, Rules};
 pub use shard::History;
 pub use snapshot::{SnapshotCheck, SnapshotError, SnapshotReach, SnapshotTaken, Snapshots};
 
@@ -41,6 +43,7 @@ use crate::live::Feed;
 use account::Books;
 use ingress::{INBOX_MESSAGES_MAX, INBOX_MESSAGES_RESERVED};
 use registry::Registry;
+use rules::LiveRules;
 use shard::{Message, SEQUENCE_MAX, Shard, Shared, UNSTORED_FIXES_MAX};
 use snapshot::{Restored, StoreReach};
 use window::Leave;
@@ -90,6 +93,14 @@ pub struct Pipeline {
     failed: Arc<AtomicBool>,
     waiting_for_store: Arc<AtomicUsize>,
     snapshots: Snapshots,
+    bounds: Bounds,
+}
+
+/// The rules and bounds of a running pipeline, to replace them.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    rules: Arc<LiveRules>,
+    registry: Arc<Registry>,
 }
 
 /// What the pipeline is built from.
@@ -99,7 +110,7 @@ pub struct Parts {
     /// The windows.
     pub dedupe: DedupeConfig,
     /// Thresholds.
-    pub rules: Rules,
+    pub rules: RuleBook,
     /// Bounds.
     pub registry: RegistryConfig,
     /// Where durable positions are shown.
@@ -121,9 +132,9 @@ impl Recovering {
         // Without a store fixes may leave memory at once.
         let stored_sequence =
             parts.history.as_ref().map_or(SEQUENCE_MAX, |history| history.stored_sequence.load(Ordering::Acquire));
-        let registry = Arc::new(Registry::new(parts.registry));
+        let registry = Arc::new(Registry::new(&parts.registry));
         let shared = Shared {
-            rules: Arc::new(parts.rules),
+            rules: Arc::new(LiveRules::new(parts.rules)),
             window_fixes: parts.dedupe.window_fixes,
             registry: Arc::clone(&registry),
             geo: parts.geo,
@@ -237,12 +248,26 @@ impl Recovering {
                 }
             })?);
         }
-        let Shared { failed, waiting_for_store, .. } = self.shared;
-        Ok(Pipeline { ingress: self.ingress, threads, failed, waiting_for_store, snapshots })
+        let Shared { failed, waiting_for_store, rules, registry, .. } = self.shared;
+        let bounds = Bounds { rules, registry };
+        Ok(Pipeline { ingress: self.ingress, threads, failed, waiting_for_store, snapshots, bounds })
+    }
+}
+
+impl Bounds {
+    /// Judges by these rules from each shard's next turn on, and takes in tenants and drivers up to these bounds from now on.
+    pub fn replace(&self, rules: RuleBook, registry: &RegistryConfig) {
+        self.rules.replace(rules);
+        self.registry.bound(registry);
     }
 }
 
 impl Pipeline {
+    /// Its rules and bounds, for as long as it lives.
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
     /// The way in.
     pub fn ingress(&self) -> &Ingress {
         &self.ingress

@@ -1,6 +1,6 @@
 //! Who may have a page in the books: tenants and drivers, counted and bounded for the whole engine.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use dashmap::DashSet;
 use serde::{Deserialize, Serialize};
@@ -28,15 +28,30 @@ impl Default for Config {
 /// The tenants and the number of drivers known, shared by doors and shards.
 #[derive(Debug)]
 pub(super) struct Registry {
-    config: Config,
+    is_open: AtomicBool,
+    tenants_max: AtomicUsize,
+    drivers_max: AtomicUsize,
     tenants: DashSet<TenantId>,
     drivers: AtomicUsize,
 }
 
 impl Registry {
     /// Nobody yet.
-    pub(super) fn new(config: Config) -> Self {
-        Self { config, tenants: DashSet::new(), drivers: AtomicUsize::new(0) }
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            is_open: AtomicBool::new(config.open),
+            tenants_max: AtomicUsize::new(config.tenants_max),
+            drivers_max: AtomicUsize::new(config.drivers_max),
+            tenants: DashSet::new(),
+            drivers: AtomicUsize::new(0),
+        }
+    }
+
+    /// Sets other bounds. Whoever is known stays known.
+    pub(super) fn bound(&self, config: &Config) {
+        self.is_open.store(config.open, Ordering::Relaxed);
+        self.tenants_max.store(config.tenants_max, Ordering::Relaxed);
+        self.drivers_max.store(config.drivers_max, Ordering::Relaxed);
     }
 
     /// The tenant of this name, registered now if there is room. `None`: there is not, or the name is none.
@@ -45,7 +60,7 @@ impl Registry {
             return Some(known.clone());
         }
         // Two doors may pass this at once and go over by one each; the bound is for memory, not to the digit.
-        if self.tenants.len() >= self.config.tenants_max {
+        if self.tenants.len() >= self.tenants_max.load(Ordering::Relaxed) {
             return None;
         }
         let tenant = TenantId::new(name).ok()?;
@@ -65,7 +80,8 @@ impl Registry {
 
     /// Whether a driver never heard of may be registered now: the registry is open and not full.
     pub(super) fn has_room(&self) -> bool {
-        self.config.open && self.drivers.load(Ordering::Relaxed) < self.config.drivers_max
+        self.is_open.load(Ordering::Relaxed)
+            && self.drivers.load(Ordering::Relaxed) < self.drivers_max.load(Ordering::Relaxed)
     }
 
     /// Counts a driver that a shard took in, or that an earlier run's journal knows.

@@ -10,17 +10,17 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::account::{Books, TurnCounts};
-use super::batch::{Batch, Received};
+use super::batch::{Batch, PayloadSizes, Received};
 use super::drivers::{DriverIndex, Drivers};
-use super::element::{NotStored, judge_element};
+use super::element::{Judge, New, NotStored};
 use super::ingress::INBOX_MESSAGES_MAX;
-use super::judge::Rules;
 use super::registry::Registry;
+use super::rules::{LiveRules, RulesInEffect};
 use super::snapshot::{Capture, Request, Source};
 use super::unstored::Unstored;
 use super::window::{Gone, Leave};
 use crate::counts::Counts;
-use crate::fix::{Fix, Verdict};
+use crate::fix::{Fix, Reason, Verdict};
 use crate::geo::GeoIndex;
 use crate::ids::DriverKey;
 use crate::journal::{Appender, TURN_TENANTS_MAX, TurnEncoder};
@@ -32,8 +32,12 @@ use crate::units::TimestampMs;
 /// gathers for the next turn.
 pub(super) const TURNS_IN_FLIGHT_MAX: usize = 8;
 
-/// Elements of one turn. A batch that is longer goes on in the next.
+/// Elements of one turn. A batch that is longer goes on in a later one.
 const TURN_ELEMENTS_MAX: usize = 8_192;
+
+/// As how many elements a look into the store counts: it takes some 7 µs where an element takes a fraction of one, and a turn
+/// full of them would keep the shard's other drivers waiting.
+const LOOKUP_ELEMENTS: usize = 16;
 
 /// Durable fixes that the store may be behind, of all shards together, before they wait for it. They are in memory as long,
 /// at some 80 bytes each.
@@ -89,7 +93,7 @@ pub struct History {
 /// What all shards share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    pub(super) rules: Arc<Rules>,
+    pub(super) rules: Arc<LiveRules>,
     pub(super) window_fixes: usize,
     pub(super) registry: Arc<Registry>,
     pub(super) geo: Arc<GeoIndex>,
@@ -135,6 +139,7 @@ struct Turn {
 /// The state of one shard.
 pub(super) struct Shard {
     shared: Shared,
+    rules: RulesInEffect,
     books: Arc<Books>,
     drivers: Drivers,
     waiting: VecDeque<Batch>,
@@ -157,6 +162,7 @@ pub(super) struct Shard {
 impl Shard {
     pub(super) fn new(shared: Shared, books: Arc<Books>) -> Self {
         Self {
+            rules: RulesInEffect::new(Arc::clone(&shared.rules)),
             shared,
             books,
             drivers: Drivers::default(),
@@ -347,20 +353,21 @@ impl Shard {
     /// Judges what waits and hands it to the journal.
     fn turn(&mut self, appender: &Appender) {
         let Some(first) = self.waiting.front() else { return };
+        self.rules.refresh();
         self.encoder.begin(received_at(first));
         let mut turn = Turn::default();
         let mut elements_left = TURN_ELEMENTS_MAX;
         while let Some(mut batch) = self.waiting.pop_front() {
             self.judge_batch(&mut batch, &mut turn, &mut elements_left);
             if batch.verdicts.len() < batch.elements.len() {
-                self.waiting.push_front(batch);
+                self.put_back(batch);
                 break;
             }
             turn.batches.push(batch);
         }
         for (tenant, counts) in turn.counts.as_slice() {
             // What was stored is counted from the fixes themselves when the journal is read.
-            if counts.received() > counts.stored {
+            if counts.received() > counts.stored || counts.repaired > 0 {
                 self.encoder.counters(tenant, &Counts { stored: 0, late: 0, ..*counts });
             }
         }
@@ -371,11 +378,26 @@ impl Shard {
         }
     }
 
+    /// Lets a batch that the turn had no more room for wait for another: behind those of other origins, which are not to wait
+    /// for a backlog, and in front of those of its own, which come back in their order.
+    fn put_back(&mut self, batch: Batch) {
+        let is_own = |waiting: &Batch| Arc::ptr_eq(&waiting.origin, &batch.origin);
+        if self.waiting.iter().all(is_own) {
+            self.waiting.push_front(batch);
+            return;
+        }
+        let (own, others): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting).into_iter().partition(is_own);
+        self.waiting = others;
+        self.waiting.push_back(batch);
+        self.waiting.extend(own);
+    }
+
     /// Judges a batch, or as much of it as the turn has room for: the verdicts tell how far it came, and the next turn goes
     /// on from there.
     fn judge_batch(&mut self, batch: &mut Batch, turn: &mut Turn, elements_left: &mut usize) {
-        let Batch { received, runs, elements, verdicts, .. } = batch;
+        let Batch { received, runs, elements, payloads, verdicts, .. } = batch;
         let mut judged = verdicts.len();
+        let mut sizes = PayloadSizes::of(payloads);
         verdicts.reserve(elements.len() - judged);
         let mut elements = elements[judged..].iter();
         for run in runs {
@@ -384,19 +406,26 @@ impl Shard {
                 judged -= len;
                 continue;
             }
-            let counts = turn.counts.of(run.driver.tenant());
-            let mut index = self.drivers.find(&run.driver);
+            let key = &run.driver;
+            let rules = self.rules.of(key.tenant());
+            let counts = turn.counts.of(key.tenant());
+            let index = self.drivers.find(key);
+            let mut judge = Judge { shared: &self.shared, rules, key, received: *received, index, lookups: 0 };
             for element in elements.by_ref().take(len - std::mem::take(&mut judged)) {
                 if *elements_left == 0 || self.encoder.is_full() {
                     return;
                 }
-                *elements_left -= 1;
-                let key = &run.driver;
-                let verdict = match judge_element(&self.shared, &mut self.drivers, key, &mut index, element, *received)
-                {
-                    Ok((driver, fix, late)) => {
+                let is_too_large =
+                    rules.payload_bytes_max > 0 && sizes.bytes_around(verdicts.len()) > rules.payload_bytes_max;
+                let element = if is_too_large { &Err(Reason::TooLarge) } else { element };
+                let new = judge.element(&mut self.drivers, element);
+                let cost = 1 + std::mem::take(&mut judge.lookups) * LOOKUP_ELEMENTS;
+                *elements_left = elements_left.saturating_sub(cost);
+                let verdict = match new {
+                    Ok(New { driver, fix, late, repaired }) => {
                         self.encoder.fix(key, &fix, late);
                         turn.accepted.push(Accepted { driver, fix, late });
+                        counts.repaired += u64::from(repaired);
                         if late { Verdict::Late } else { Verdict::Accepted }
                     }
                     Err(NotStored::Verdict(verdict)) => verdict,

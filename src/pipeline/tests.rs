@@ -18,6 +18,7 @@ use crate::sink::{self, Embedded, SinkHandle};
 use crate::store::Store;
 use crate::units::TimestampMs;
 
+mod judging;
 mod snapshots;
 
 /// After every fix of these tests, so that nothing is in the future.
@@ -61,7 +62,7 @@ impl Running {
         let mut recovering = Recovering::new(Parts {
             config: Config { shards },
             dedupe: DedupeConfig { window_fixes },
-            rules: Rules::default(),
+            rules: RuleBook::default(),
             registry: RegistryConfig::default(),
             geo: Arc::clone(&geo),
             feed: Feed::default(),
@@ -283,7 +284,7 @@ fn a_full_registry_knows_its_own_and_no_more() {
     let mut recovering = Recovering::new(Parts {
         config: Config { shards: 1 },
         dedupe: DedupeConfig::default(),
-        rules: Rules::default(),
+        rules: RuleBook::default(),
         registry: RegistryConfig { drivers_max: 1, tenants_max: 1, ..RegistryConfig::default() },
         geo: Arc::default(),
         feed: Feed::default(),
@@ -314,7 +315,7 @@ impl Roomy {
         let mut recovering = Recovering::new(Parts {
             config: Config { shards: 1 },
             dedupe: DedupeConfig::default(),
-            rules: Rules::default(),
+            rules: RuleBook::default(),
             registry: RegistryConfig::default(),
             geo: Arc::default(),
             feed: Feed::default(),
@@ -396,7 +397,7 @@ fn a_journal_that_fails_gives_everything_back_unjudged_and_lets_the_engine_end()
     let mut recovering = Recovering::new(Parts {
         config: Config { shards: 1 },
         dedupe: DedupeConfig::default(),
-        rules: Rules::default(),
+        rules: RuleBook::default(),
         registry: RegistryConfig::default(),
         geo: Arc::default(),
         feed: Feed::default(),
@@ -483,7 +484,7 @@ fn a_store_that_never_catches_up_does_not_hold_up_the_stop() {
     let mut recovering = Recovering::new(Parts {
         config: Config { shards: 1 },
         dedupe: DedupeConfig::default(),
-        rules: Rules::default(),
+        rules: RuleBook::default(),
         registry: RegistryConfig::default(),
         geo: Arc::default(),
         feed: Feed::default(),

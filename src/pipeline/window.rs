@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::motion::Neighbours;
 use crate::fix::Fix;
 use crate::units::TimestampMs;
 
@@ -114,6 +115,23 @@ impl Window {
             }
             _ => Place::Newest,
         }
+    }
+
+    /// The fix in memory of exactly this time.
+    pub(super) fn at(&self, time: TimestampMs) -> Option<&Fix> {
+        self.find(time).ok().map(|index| &self.kept[index].fix)
+    }
+
+    /// Of the newest `fixes_max`, pending ones too, those right before and right after a time that none of them has. What else is
+    /// still in memory does not count: how much that is depends on how far behind the store is, and verdicts must not.
+    pub(super) fn neighbours(&self, time: TimestampMs, fixes_max: usize) -> Neighbours<'_> {
+        let first = self.kept.len().saturating_sub(fixes_max);
+        let after = match self.kept.back() {
+            Some(newest) if time < newest.fix.time => self.kept.partition_point(|kept| kept.fix.time < time).max(first),
+            _ => self.kept.len(),
+        };
+        let fix = |index: usize| self.kept.get(index).map(|kept| &kept.fix);
+        Neighbours { before: after.checked_sub(1).filter(|before| *before >= first).and_then(fix), after: fix(after) }
     }
 
     /// The first time from `time` on that no fix in memory has.
@@ -267,6 +285,26 @@ mod tests {
         assert_eq!(times(&window), [3, 4]);
         assert_eq!(window.place(TimestampMs(2)), Place::BelowFloor);
         assert_eq!(window.place(TimestampMs(1)), Place::BelowFloor);
+    }
+
+    #[test]
+    fn neighbours_are_of_the_newest_however_many_are_still_here() {
+        let mut window = Window::default();
+        for time in [10, 20, 30, 40] {
+            window.insert(fix(time));
+            window.mark_durable(TimestampMs(time), 1);
+        }
+        let mut check = |window: &Window| {
+            let cases = [(5, None, Some(30)), (25, None, Some(30)), (35, Some(30), Some(40)), (45, Some(40), None)];
+            for (time, before, after) in cases {
+                let Neighbours { before: found, after: behind } = window.neighbours(TimestampMs(time), 2);
+                let times = (found.map(|fix| fix.time.0), behind.map(|fix| fix.time.0));
+                assert_eq!(times, (before, after), "{time}");
+            }
+        };
+        check(&window);
+        window.trim(2, Leave::ToStore(1));
+        check(&window);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Inlet {
 struct Lane {
     filling: Option<Batch>,
     under_way: Arc<UnderWay>,
+    /// One for all its batches, because those of one origin come back in their order.
+    back: Option<Arc<Counted>>,
 }
 
 impl Inlet {
@@ -49,10 +51,13 @@ impl Inlet {
 impl Submit for Inlet {
     fn submit(&mut self, driver: &Arc<DriverKey>, element: Element, origin: &Arc<dyn Origin>) {
         let shard = self.ingress.shard_of(driver);
-        let Lane { filling, under_way } = &mut self.lanes[shard];
+        let Lane { filling, under_way, back } = &mut self.lanes[shard];
         let batch = filling.get_or_insert_with(|| {
-            let counted = Counted { under_way: Arc::clone(under_way), origin: Arc::clone(origin) };
-            Batch::new(Received::Recorded, Arc::new(counted))
+            let counted = match back.take() {
+                Some(back) if Arc::ptr_eq(&back.origin, origin) => back,
+                _ => Arc::new(Counted { under_way: Arc::clone(under_way), origin: Arc::clone(origin) }),
+            };
+            Batch::new(Received::Recorded, Arc::clone(back.insert(counted)) as Arc<dyn Origin>)
         });
         batch.add_payload(driver, Codec::Recording, b"", |elements| elements.push(element));
         if batch.elements.len() >= BATCH_ELEMENTS {

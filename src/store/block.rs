@@ -65,18 +65,18 @@ impl<'a> Block<'a> {
         Fixes { left: self.fixes, input: self.run, unpacker: Unpacker::default() }
     }
 
-    /// Whether one of its fixes has this time.
-    pub(super) fn contains(&self, time: TimestampMs) -> Result<bool, Malformed> {
+    /// Its fix of this time, if it has one.
+    pub(super) fn fix_at(&self, time: TimestampMs) -> Result<Option<Fix>, Malformed> {
         if time < self.first || self.ends_before(time) {
-            return Ok(false);
+            return Ok(None);
         }
         for fix in self.fixes() {
             let fix = fix?;
             if fix.time >= time {
-                return Ok(fix.time == time);
+                return Ok(Some(fix).filter(|fix| fix.time == time));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -132,14 +132,15 @@ mod tests {
     }
 
     #[test]
-    fn contains_knows_the_times_and_no_others() {
+    fn a_fix_is_found_at_its_time_and_at_no_other() {
         let value = block_of(&[10, 20, 30]);
         let block = Block::read(TimestampMs(10), &value).unwrap();
         for time in 0..40 {
-            assert_eq!(block.contains(TimestampMs(time)), Ok([10, 20, 30].contains(&time)), "{time}");
+            let expected = [10, 20, 30].contains(&time).then(|| fix_at(time));
+            assert_eq!(block.fix_at(TimestampMs(time)), Ok(expected), "{time}");
         }
-        assert_eq!(block.contains(TimestampMs(i64::MIN)), Ok(false));
-        assert_eq!(block.contains(TimestampMs(i64::MAX)), Ok(false));
+        assert_eq!(block.fix_at(TimestampMs(i64::MIN)), Ok(None));
+        assert_eq!(block.fix_at(TimestampMs(i64::MAX)), Ok(None));
         assert!(!block.ends_before(TimestampMs(30)) && block.ends_before(TimestampMs(31)));
     }
 

@@ -137,15 +137,15 @@ impl Store {
         Ok(self.0.tables.database.persist(PersistMode::SyncAll)?)
     }
 
-    /// Whether the driver has a fix of exactly this time: one seek and half a block decoded.
-    pub fn contains(&self, tenant: &str, driver: &str, time: TimestampMs) -> Result<bool, Error> {
-        let Some(driver_key) = Key::of(tenant, driver) else { return Ok(false) };
+    /// The driver's fix of exactly this time, if there is one: one seek and half a block decoded.
+    pub fn fix_at(&self, tenant: &str, driver: &str, time: TimestampMs) -> Result<Option<Fix>, Error> {
+        let Some(driver_key) = Key::of(tenant, driver) else { return Ok(None) };
         match self.0.tables.covering(driver_key, time)? {
             Some(found) => {
                 let key = driver_key.at(found.first);
-                found.block(key)?.contains(time).map_err(|_| malformed(key.as_ref()))
+                found.block(key)?.fix_at(time).map_err(|_| malformed(key.as_ref()))
             }
-            None => Ok(false),
+            None => Ok(None),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::codec::Codec;
 use crate::fix::Report;
 use crate::journal::{Frame, OnFull, Resume, Retention, Unopened};
 use crate::live::Feed;
-use crate::pipeline::{self, DedupeConfig, Pipeline, Recovering, RegistryConfig, Rules};
+use crate::pipeline::{self, DedupeConfig, Pipeline, Recovering, RegistryConfig, RuleBook};
 use crate::units::TimestampMs;
 
 /// Fixes of one request, some hundred kilobytes of the journal.
@@ -27,7 +27,7 @@ impl Running {
         let mut recovering = Recovering::new(pipeline::Parts {
             config: pipeline::Config { shards: 2 },
             dedupe: DedupeConfig::default(),
-            rules: Rules::default(),
+            rules: RuleBook::default(),
             registry: RegistryConfig::default(),
             geo: Arc::default(),
             feed: Feed::default(),
