@@ -358,9 +358,15 @@ impl Shard {
         let mut turn = Turn::default();
         let mut elements_left = TURN_ELEMENTS_MAX;
         while let Some(mut batch) = self.waiting.pop_front() {
+            let judged_before = batch.verdicts.len();
             self.judge_batch(&mut batch, &mut turn, &mut elements_left);
             if batch.verdicts.len() < batch.elements.len() {
-                self.put_back(batch);
+                // One that had nothing of this turn is the first of the next.
+                if batch.verdicts.len() > judged_before {
+                    self.put_back(batch);
+                } else {
+                    self.waiting.push_front(batch);
+                }
                 break;
             }
             turn.batches.push(batch);

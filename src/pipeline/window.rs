@@ -294,7 +294,7 @@ mod tests {
             window.insert(fix(time));
             window.mark_durable(TimestampMs(time), 1);
         }
-        let mut check = |window: &Window| {
+        let check = |window: &Window| {
             let cases = [(5, None, Some(30)), (25, None, Some(30)), (35, Some(30), Some(40)), (45, Some(40), None)];
             for (time, before, after) in cases {
                 let Neighbours { before: found, after: behind } = window.neighbours(TimestampMs(time), 2);

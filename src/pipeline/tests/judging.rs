@@ -138,7 +138,7 @@ proptest! {
 
 /// Hands on who came back.
 #[derive(Debug)]
-struct Named(&'static str, mpsc::Sender<(&'static str, Vec<Verdict>)>);
+struct Named(&'static str, SyncSender<(&'static str, Vec<Verdict>)>);
 
 impl Origin for Named {
     fn judged(&self, batch: Batch) {
@@ -160,7 +160,7 @@ fn a_backlog_of_a_day_does_not_stall_its_shards_other_drivers() {
 
     let ingress = running.pipeline.ingress();
     let claim = ingress.claim(30).unwrap();
-    let (sender, back) = mpsc::channel();
+    let (sender, back) = mpsc::sync_channel(22);
     let submit = |origin: &Arc<dyn Origin>, driver: &str, elements: Vec<Element>| {
         let mut batch = Batch::new(Received::Recorded, Arc::clone(origin));
         let key = ingress.route("acme", driver).unwrap();
