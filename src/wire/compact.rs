@@ -41,9 +41,9 @@
 //! ```text
 //! 01                       version
 //! 1d                       step in seconds, MOVED, KNOWN, CHANGED
-//!    c0 fb fa dd 0c           1,708,093,024 s
-//!    d0 c5 8b f2 03           522,297,000
-//!    a0 b6 f9 c8 01           210,122,000
+//!    c0 b9 fb dc 0c           1,708,093,024 s
+//!    d0 fa 8c f2 03           522,297,000
+//!    a0 d4 b1 c8 01           210,122,000
 //!    01                       has speed
 //!    01 d8 81 01              speed: 8,300
 //! 15                       step in seconds, MOVED, CHANGED

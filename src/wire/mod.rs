@@ -54,4 +54,6 @@ pub fn native_or_compact(payload: &[u8]) -> Codec {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
