@@ -1,6 +1,7 @@
 //! The command line: what is asked, with which configuration, and the exit code that says how it went.
 
 mod backup;
+mod decode;
 mod journal;
 
 use std::io::{self, Write};
@@ -47,6 +48,8 @@ enum Command {
     Serve,
     /// Feed recorded traces into the data directory, or to an MQTT broker
     Replay(ReplayArgs),
+    /// Show what a payload becomes, before it is judged
+    Decode(decode::Args),
     /// Look into the journal, also while an engine writes it
     Journal(journal::Args),
     /// Copy the data directory, also while an engine runs on it
@@ -125,6 +128,13 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             replay::Error::Full | replay::Error::Stopped => Exit::JournalIo,
         };
     }
+    if let Some(error) = error.downcast_ref::<decode::Error>() {
+        return match error {
+            decode::Error::Binary(_) => Exit::Usage,
+            decode::Error::Input { .. } | decode::Error::TooLong { .. } => Exit::Data,
+            decode::Error::Output(_) => Exit::Software,
+        };
+    }
     if let Some(error) = error.downcast_ref::<journal::Error>() {
         return match error {
             journal::Error::Files(rhumb::journal::Error::NoJournal { .. }) => Exit::Data,
@@ -196,6 +206,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             };
             engine::replay(&config, &plan, args.mqtt.as_ref(), args.json)
         }
+        Command::Decode(args) => Ok(decode::run(&args)?),
         Command::Journal(args) => Ok(journal::run(&config, args)?),
         Command::Backup(args) => backup::back_up(&config, &args),
         Command::Restore(args) => backup::restore(&config, &args),

@@ -89,6 +89,12 @@ impl Decimal {
     }
 }
 
+/// The number nearest to the whole of `text`, in the grammar of [`Decimal::parse`]; one beyond every `f64` is infinite.
+pub fn number(text: &[u8]) -> Option<f64> {
+    Decimal::parse(text)?;
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
 /// Longest text of a fixed-point number: sign, 20 digits, point.
 const FIXED_BYTES_MAX: usize = 22;
 

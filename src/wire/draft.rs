@@ -1,8 +1,15 @@
 //! A report in the making: the fields of a fix by name, and the rules for values that cannot be, shared by the codecs
 //! of text formats.
 
+use super::decimal;
 use crate::fix::{Element, Reason, Report};
 use crate::units::TimestampMs;
+
+/// km/h in one m/s.
+pub(super) const KMH_PER_MPS: f64 = 3.6;
+
+/// m/s in one knot: the international nautical mile of 1,852 metres an hour.
+pub(super) const MPS_PER_KNOT: f64 = 1_852.0 / 3_600.0;
 
 /// The values that a fix can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +48,7 @@ pub struct Draft {
 const NO_LATITUDE: u8 = 1;
 const NO_LONGITUDE: u8 = 2;
 const UNREADABLE_TIME: u8 = 4;
+const NO_FIX: u8 = 8;
 
 impl Default for Draft {
     fn default() -> Self {
@@ -78,6 +86,19 @@ impl Draft {
         }
     }
 
+    /// Sets both coordinates by a text, `latitude,longitude` in degrees.
+    pub(super) fn set_place(&mut self, text: &[u8]) {
+        let comma = text.iter().position(|byte| *byte == b',');
+        let (latitude, longitude) = text.split_at(comma.unwrap_or(text.len()));
+        self.set_number(Field::Latitude, decimal::number(latitude.trim_ascii()));
+        self.set_number(Field::Longitude, longitude.get(1..).and_then(|text| decimal::number(text.trim_ascii())));
+    }
+
+    /// Whether the tracker calls its position a fix; `None` if it does not say.
+    pub(super) fn set_valid(&mut self, is_valid: Option<bool>) {
+        set_fault(&mut self.faults, NO_FIX, is_valid == Some(false));
+    }
+
     /// The timestamp is there; `None` says that it cannot be read, which makes the fix malformed.
     #[inline]
     pub fn set_time(&mut self, time: Option<TimestampMs>) {
@@ -91,10 +112,15 @@ impl Draft {
         set_fault(&mut self.faults, UNREADABLE_TIME, false);
     }
 
-    /// The report, or malformed: without both coordinates, or with a time that cannot be read.
+    /// The report; or malformed, with a time that cannot be read or without both coordinates; or no fix if the tracker says
+    /// so, coordinates or not, since one that has no fix has none to give.
     #[inline]
     pub fn finish(&self) -> Element {
-        if self.faults == 0 { Ok(self.report) } else { Err(Reason::Malformed) }
+        match self.faults {
+            0 => Ok(self.report),
+            faults if faults & UNREADABLE_TIME == 0 && faults & NO_FIX != 0 => Err(Reason::NoFix),
+            _ => Err(Reason::Malformed),
+        }
     }
 }
 

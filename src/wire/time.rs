@@ -23,8 +23,18 @@ pub fn parse(text: &[u8]) -> Option<TimestampMs> {
 /// The instant of an epoch number: below 10^11 seconds (decimals allowed), else milliseconds; floored to
 /// milliseconds. `None` outside the years 0000 to 9999.
 pub fn from_epoch(number: Decimal) -> Option<TimestampMs> {
-    let shift = if number.floor_shifted(0)? < EPOCH_SECONDS_END { 3 } else { 0 };
-    in_range(number.floor_shifted(shift)?)
+    from_epoch_before(number, EPOCH_SECONDS_END)
+}
+
+/// As [`from_epoch`], for formats that draw the line elsewhere: below `seconds_end` seconds, else milliseconds.
+pub(super) fn from_epoch_before(number: Decimal, seconds_end: i64) -> Option<TimestampMs> {
+    let shift = if number.floor_shifted(0)? < seconds_end { 3 } else { 0 };
+    from_ms(number.floor_shifted(shift)?)
+}
+
+/// The instant of milliseconds since the epoch, or `None` outside the years 0000 to 9999.
+pub(super) fn from_ms(ms: i64) -> Option<TimestampMs> {
+    (EARLIEST.0..=LATEST.0).contains(&ms).then_some(TimestampMs(ms))
 }
 
 /// Reads the whole of `text` as an RFC 3339 date-time, floored to milliseconds.
@@ -66,11 +76,7 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<TimestampMs> {
     if second == 60 && seconds.rem_euclid(DAY_S) != 0 {
         return None;
     }
-    in_range(seconds * 1_000 + fraction_ms)
-}
-
-fn in_range(ms: i64) -> Option<TimestampMs> {
-    (EARLIEST.0..=LATEST.0).contains(&ms).then_some(TimestampMs(ms))
+    from_ms(seconds * 1_000 + fraction_ms)
 }
 
 fn two_digits(tens: u8, ones: u8) -> Option<u32> {

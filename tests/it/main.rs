@@ -9,8 +9,10 @@ mod support;
 
 mod backup;
 mod clients;
+mod compact;
 mod config;
 mod crash;
+mod decode;
 mod determinism;
 mod door;
 mod faults;

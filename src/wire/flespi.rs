@@ -1,0 +1,71 @@
+//! flespi's JSON messages: flat objects whose keys name a parameter of its protocol-independent format, one message or an
+//! array of them.
+//!
+//! | key | value |
+//! |---|---|
+//! | `ident` | whose; see [`ident`] |
+//! | `position.latitude`, `position.longitude` | degrees, both required |
+//! | `position.valid` | `false` says that the position is no fix |
+//! | `timestamp` | seconds since the epoch, decimals allowed, or RFC 3339 |
+//! | `position.speed` | km/h |
+//! | `position.direction` | degrees clockwise from north |
+//! | `position.altitude` | metres |
+//! | `position.satellites` | 0 says "no fix" and is kept for the judge |
+//! | `position.hdop` | from 0 |
+//! | `battery.level` | percent |
+//!
+//! Other keys are skipped. Absent, unreadable and impossible values are as in [`super::native`], only that a message which
+//! says itself that it is no fix is [`Reason::NoFix`] also without coordinates: it has none to give.
+
+use std::borrow::Cow;
+
+use super::draft::{Draft, Field, KMH_PER_MPS};
+use super::json;
+use crate::fix::{Element, Reason};
+
+/// Reads a payload and appends an element for each message.
+pub fn decode(payload: &[u8], elements: &mut Vec<Element>) {
+    json::decode(payload, elements, |text| Some(message(text)));
+}
+
+/// The device that a payload names. `None` if it names none, or if its messages are of several.
+pub fn ident(payload: &[u8]) -> Option<Cow<'_, str>> {
+    let mut found = None;
+    let mut is_one = true;
+    json::each_message(payload, |message| {
+        if let Some(ident) = json::text_of(message, "ident") {
+            is_one &= found.as_ref().is_none_or(|found| *found == ident);
+            found = Some(ident);
+        }
+    })?;
+    found.filter(|_| is_one)
+}
+
+fn message(text: &[u8]) -> Element {
+    let mut draft = Draft::default();
+    json::each_of_object(text, |key, value| match key {
+        "timestamp" => json::set_time(&mut draft, value),
+        "position.valid" => draft.set_valid(value.parse().ok()),
+        "position.speed" => draft.set_number(Field::Speed, json::number(value).map(|kmh| kmh / KMH_PER_MPS)),
+        key => {
+            if let Some(field) = field_of(key) {
+                draft.set_number(field, json::number(value));
+            }
+        }
+    })
+    .ok_or(Reason::Malformed)?;
+    draft.finish()
+}
+
+fn field_of(key: &str) -> Option<Field> {
+    Some(match key {
+        "position.latitude" => Field::Latitude,
+        "position.longitude" => Field::Longitude,
+        "position.direction" => Field::Heading,
+        "position.altitude" => Field::Altitude,
+        "position.satellites" => Field::Satellites,
+        "position.hdop" => Field::Hdop,
+        "battery.level" => Field::Battery,
+        _ => return None,
+    })
+}
