@@ -60,6 +60,7 @@ pub mod journal;
 pub mod live;
 pub mod mqtt;
 pub mod pipeline;
+pub mod rejected;
 pub mod replay;
 pub mod sink;
 pub mod store;

@@ -16,7 +16,7 @@ pub use invalid::{Invalid, Origin};
 pub use merge::Sources;
 pub use sections::Geo;
 
-use crate::{auth, http, journal, mqtt, pipeline, sink, store};
+use crate::{auth, http, journal, mqtt, pipeline, rejected, sink, store};
 
 /// Everything that can be configured, validated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct Config {
     pub dedupe: pipeline::DedupeConfig,
     /// When a fix is refused.
     pub rules: pipeline::Rules,
+    /// What is kept of refused fixes.
+    pub rejected: rejected::Config,
     /// The durable log.
     pub journal: journal::Config,
     /// The embedded store.
@@ -60,6 +62,7 @@ impl Default for Config {
             pipeline: pipeline::Config::default(),
             dedupe: pipeline::DedupeConfig::default(),
             rules: pipeline::Rules::default(),
+            rejected: rejected::Config::default(),
             journal: journal::Config::default(),
             store: store::Config::default(),
             sink: sink::Config::default(),

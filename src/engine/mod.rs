@@ -27,7 +27,7 @@ pub use self::backing_up::{back_up, restore};
 use self::core::Core;
 use self::http_ports::HttpPorts;
 use self::progress::Progress;
-pub use self::replaying::replay;
+pub use self::replaying::{replay, replay_rejected};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::mqtt::router::Router;
@@ -114,6 +114,7 @@ impl Engine {
             clock,
             geo: Arc::clone(&core.geo),
             ingress: ingress.clone(),
+            recorder: core.recorder(),
             auth: config.auth.mode,
             offline_after_ms: i64::from(config.geo.offline_after_s) * 1_000,
         };

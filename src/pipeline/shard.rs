@@ -15,6 +15,7 @@ use super::drivers::{DriverIndex, Drivers};
 use super::element::{NotStored, judge_element};
 use super::ingress::INBOX_MESSAGES_MAX;
 use super::judge::Rules;
+use super::refusals;
 use super::registry::Registry;
 use super::snapshot::{Capture, Request, Source};
 use super::unstored::Unstored;
@@ -25,6 +26,7 @@ use crate::geo::GeoIndex;
 use crate::ids::DriverKey;
 use crate::journal::{Appender, TURN_TENANTS_MAX, TurnEncoder};
 use crate::live::{Feed, LiveFix};
+use crate::rejected::Recorder;
 use crate::store::Store;
 use crate::units::TimestampMs;
 
@@ -130,6 +132,8 @@ struct Turn {
     batches: Vec<Batch>,
     accepted: Vec<Accepted>,
     counts: TurnCounts,
+    /// Something in its batches was refused.
+    has_refusals: bool,
 }
 
 /// The state of one shard.
@@ -152,6 +156,10 @@ pub(super) struct Shard {
     is_waiting_for_store: bool,
     /// The journal has no room for what waits.
     is_waiting_for_room: bool,
+    /// Who keeps what was refused; `None`: nobody.
+    recorder: Option<Recorder>,
+    /// Of the batch that the last turn began and did not end something was refused.
+    has_refused_in_part: bool,
 }
 
 impl Shard {
@@ -170,7 +178,14 @@ impl Shard {
             has_failed: false,
             is_waiting_for_store: false,
             is_waiting_for_room: false,
+            recorder: None,
+            has_refused_in_part: false,
         }
+    }
+
+    /// Has what is refused kept as evidence.
+    pub(super) fn record_refusals(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
     }
 
     /// Takes in a fix that the journal holds. Nothing is judged: the journal's decisions stand.
@@ -350,14 +365,18 @@ impl Shard {
         self.encoder.begin(received_at(first));
         let mut turn = Turn::default();
         let mut elements_left = TURN_ELEMENTS_MAX;
+        let mut is_in_part = false;
         while let Some(mut batch) = self.waiting.pop_front() {
             self.judge_batch(&mut batch, &mut turn, &mut elements_left);
             if batch.verdicts.len() < batch.elements.len() {
                 self.waiting.push_front(batch);
+                is_in_part = true;
                 break;
             }
             turn.batches.push(batch);
         }
+        turn.has_refusals = self.has_refused_in_part || turn.counts.have_refusals();
+        self.has_refused_in_part = is_in_part && turn.has_refusals;
         for (tenant, counts) in turn.counts.as_slice() {
             // What was stored is counted from the fixes themselves when the journal is read.
             if counts.received() > counts.stored {
@@ -455,6 +474,9 @@ impl Shard {
             self.feed_live(&turn.accepted);
         }
         self.books.close_turn(turn.counts.as_slice());
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| turn.has_refusals) {
+            refusals::hand_over(recorder, &turn.batches);
+        }
         for batch in turn.batches {
             let origin = Arc::clone(&batch.origin);
             origin.judged(batch);

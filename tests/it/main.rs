@@ -19,6 +19,7 @@ mod http;
 mod journal;
 mod layout;
 mod promises;
+mod rejected;
 mod replay;
 mod servers;
 mod shutdown;
