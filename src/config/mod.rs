@@ -22,7 +22,7 @@ use crate::{auth, http, journal, mqtt, pipeline, rejected, sink, store};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the engine keeps everything: journal, store, the lock that one process holds.
+    /// Where the engine keeps everything: journal, store, refusals, the lock that one process holds.
     pub data_dir: PathBuf,
     /// The MQTT front door.
     pub mqtt: mqtt::Config,

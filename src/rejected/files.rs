@@ -154,7 +154,8 @@ impl Files {
 
     /// Writes what was gathered.
     fn write(&mut self, now: TimestampMs) -> io::Result<()> {
-        self.make_room(self.lines.len() as u64)?;
+        // With the end of line that a torn one may need.
+        self.make_room(self.lines.len() as u64 + 1)?;
         let file = match &mut self.open {
             Some(file) => file,
             open @ None => {

@@ -140,6 +140,17 @@ fn the_command_finds_what_is_asked_for_in_a_running_engine() {
 }
 
 #[test]
+fn a_refusal_early_in_a_long_request_is_on_record() {
+    let rhumb = Rhumb::start(&[]);
+    // More than a shard judges in one turn, so that its verdicts are of two.
+    let good = (0..9_000).map(|n| format!(r#"{{"lat":1,"lon":2,"timestamp":{}}}"#, fix_time_ms(n)));
+    let elements: Vec<String> = [NULL_ISLAND.to_owned()].into_iter().chain(good).collect();
+    rhumb.post("acme", "/v1/drivers/d1/location", &format!("[{}]", elements.join(","))).json(202);
+    assert_eq!(shown(&rejections(&rhumb, "acme", "d1", 1)), [("null_island", NULL_ISLAND)]);
+    assert_eq!(rhumb.books("acme").stored, 9_000);
+}
+
+#[test]
 fn without_a_directory_both_commands_say_so() {
     let rhumb = Rhumb::start(&["rejected.bytes_max=0"]);
     rhumb.post("acme", "/v1/drivers/d1/location", NULL_ISLAND).json(202);
