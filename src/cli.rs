@@ -3,6 +3,7 @@
 mod backup;
 mod decode;
 mod journal;
+mod rejected;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,16 +12,23 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use rhumb::codec::Codec;
 use rhumb::config::{Config, Invalid, Origin, Sources};
 use rhumb::engine::{self, Engine};
+use rhumb::fix::Reason;
 use rhumb::ids::{DriverId, TenantId};
+use rhumb::rejected::{Filter, Unreadable};
 use rhumb::replay::{self, BrokerUrl, Plan, Speed};
 use rhumb::telemetry::{self, FILTER_VARIABLE};
+use rhumb::units::TimestampMs;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// The file that is read when none is named and it is there.
 const CONFIG_FILE: &str = "config.toml";
+
+/// Whose rows a replay feeds in if nobody says.
+const TENANT: &str = "default";
 
 /// Rhumb: a GPS telemetry engine. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -46,10 +54,12 @@ struct SourceArgs {
 enum Command {
     /// Serve until SIGTERM or Ctrl-C (the default)
     Serve,
-    /// Feed recorded traces into the data directory, or to an MQTT broker
+    /// Feed recorded traces into the data directory, or to an MQTT broker; or judge refusals again
     Replay(ReplayArgs),
     /// Show what a payload becomes, before it is judged
     Decode(decode::Args),
+    /// Show what was refused, and why, also while an engine runs
+    Rejected(rejected::Args),
     /// Look into the journal, also while an engine writes it
     Journal(journal::Args),
     /// Copy the data directory, also while an engine runs on it
@@ -67,18 +77,30 @@ enum Command {
 #[derive(Debug, Args)]
 struct ReplayArgs {
     /// CSV or GPX, plain or .gz
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "rejected", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Whose fixes they are
-    #[arg(long, default_value = "default", value_parser = TenantId::new)]
-    tenant: TenantId,
+    /// Judge again, by the rules that are in force now, what was refused before
+    #[arg(long, conflicts_with_all = ["files", "mqtt", "speed"])]
+    rejected: bool,
+    /// With --rejected, only what was received since: 90s, 30m, 1h, 7d, or an RFC 3339 time
+    #[arg(long, value_name = "TIME", requires = "rejected", value_parser = rejected::since)]
+    since: Option<TimestampMs>,
+    /// With --rejected, only what was refused for this
+    #[arg(long, requires = "rejected")]
+    reason: Option<Reason>,
+    /// With --rejected, only payloads of this codec
+    #[arg(long, requires = "rejected")]
+    codec: Option<Codec>,
+    /// Whose fixes they are [default: default]; with --rejected, only this tenant's
+    #[arg(long, value_parser = TenantId::new)]
+    tenant: Option<TenantId>,
     /// Publish to this broker instead of writing to the data directory, such as mqtt://127.0.0.1:1883
     #[arg(long, value_name = "URL")]
     mqtt: Option<BrokerUrl>,
     /// How many times faster than recorded: 1, 10, max
     #[arg(long, default_value = "max")]
     speed: Speed,
-    /// The driver of all rows, instead of what the recordings say
+    /// The driver of all rows, instead of what the recordings say; with --rejected, only this driver's
     #[arg(long, value_parser = DriverId::new)]
     driver: Option<DriverId>,
     /// Print the summary as one JSON object
@@ -123,7 +145,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<replay::Error>() {
         return match error {
             replay::Error::BadSpeed(_) | replay::Error::BadUrl(_) | replay::Error::NoDriver { .. } => Exit::Usage,
-            replay::Error::Unopened { .. } | replay::Error::Unreadable { .. } => Exit::Data,
+            replay::Error::Unopened { .. } | replay::Error::Unreadable { .. } | replay::Error::Refusals(_) => {
+                Exit::Data
+            }
             replay::Error::Broker { .. } => Exit::Unavailable,
             replay::Error::Full | replay::Error::Stopped => Exit::JournalIo,
         };
@@ -134,6 +158,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             decode::Error::Input { .. } | decode::Error::TooLong { .. } => Exit::Data,
             decode::Error::Output(_) => Exit::Software,
         };
+    }
+    if error.is::<Unreadable>() {
+        return Exit::Data;
     }
     if let Some(error) = error.downcast_ref::<journal::Error>() {
         return match error {
@@ -195,11 +222,17 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             start_log()?;
             serve(config, sources)
         }
+        Command::Replay(args) if args.rejected => {
+            start_log()?;
+            let ReplayArgs { since, reason, codec, tenant, driver, json, .. } = args;
+            engine::replay_rejected(&config, &Filter { since, reason, tenant, driver, codec }, json)
+        }
         Command::Replay(args) => {
             start_log()?;
+            let tenant = args.tenant.map_or_else(|| TenantId::new(TENANT), Ok);
             let plan = Plan {
                 files: args.files,
-                tenant: args.tenant,
+                tenant: tenant.context("the default tenant has a name")?,
                 driver: args.driver.map(|driver| driver.to_string()),
                 speed: args.speed,
                 shows_progress: !args.json,
@@ -207,6 +240,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             engine::replay(&config, &plan, args.mqtt.as_ref(), args.json)
         }
         Command::Decode(args) => Ok(decode::run(&args)?),
+        Command::Rejected(args) => rejected::run(&config, args),
         Command::Journal(args) => Ok(journal::run(&config, args)?),
         Command::Backup(args) => backup::back_up(&config, &args),
         Command::Restore(args) => backup::restore(&config, &args),
@@ -308,6 +342,11 @@ mod tests {
         assert_eq!(args.files.len(), 2);
         assert!(Cli::try_parse_from(["rhumb", "replay", "a.csv", "--tenant", "a/b"]).is_err());
         assert!(Cli::try_parse_from(["rhumb", "replay"]).is_err());
+        assert!(Cli::try_parse_from(["rhumb", "replay", "--rejected", "--since", "1h", "--reason", "future"]).is_ok());
+        assert!(Cli::try_parse_from(["rhumb", "replay", "--rejected", "a.csv"]).is_err());
+        assert!(Cli::try_parse_from(["rhumb", "replay", "a.csv", "--reason", "future"]).is_err());
+        assert!(Cli::try_parse_from(["rhumb", "rejected", "--codec", "native", "--limit", "5", "--json"]).is_ok());
+        assert!(Cli::try_parse_from(["rhumb", "rejected", "--limit", "0"]).is_err());
         assert!(Cli::try_parse_from(["rhumb", "journal", "stat", "--json", "--dir", "j", "--set", "a.b=1"]).is_ok());
         assert!(Cli::try_parse_from(["rhumb", "journal", "verify", "--salvage", "new", "--through", "7"]).is_ok());
         assert!(Cli::try_parse_from(["rhumb", "journal", "verify", "--through", "7"]).is_err());

@@ -1,6 +1,7 @@
 //! The words of the trade: what a tracker reports, what the engine keeps of it, and how it was judged.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::units::{Position, TimestampMs};
 
@@ -220,6 +221,26 @@ impl Reason {
             Self::Stationary => "stationary",
             Self::Thinned => "thinned",
         }
+    }
+}
+
+/// No reason has this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownReason;
+
+impl fmt::Display for UnknownReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "no such reason; there are {}", Reason::ALL.map(Reason::as_str).join(", "))
+    }
+}
+
+impl std::error::Error for UnknownReason {}
+
+impl FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(name: &str) -> Result<Self, UnknownReason> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name).ok_or(UnknownReason)
     }
 }
 

@@ -4,8 +4,8 @@
 //! A front door ([`mqtt`], [`http`], [`replay`]) decodes a payload ([`wire`]) into reports and hands them, in batches, to the
 //! shard that owns their driver ([`pipeline`]). The shard judges each, tells duplicates, and gives what it decided to the
 //! [`journal`] as one frame. When that frame is synced the shard moves the index ([`geo`]), tells the [`live`] feed, and
-//! the batch goes back to its door, which acknowledges. Sinks ([`sink`]) follow the journal from their own position; the
-//! first is the embedded [`store`].
+//! the batch goes back to its door, which acknowledges. What was refused goes on record ([`rejected`]). Sinks ([`sink`])
+//! follow the journal from their own position; the first is the embedded [`store`].
 //!
 //! # What holds
 //! - Whatever is acknowledged is in the journal and synced.
@@ -60,6 +60,7 @@ pub mod journal;
 pub mod live;
 pub mod mqtt;
 pub mod pipeline;
+pub mod rejected;
 pub mod replay;
 pub mod sink;
 pub mod store;

@@ -6,6 +6,8 @@
 //! | `journal/` | snapshots and segments, up to what was durable after that instant |
 //! | `backup.json` | the [`Manifest`], written when everything else is durable: without it a backup is unfinished |
 //!
+//! What was refused is not copied: it is evidence, and nothing is made from it.
+//!
 //! The store is copied first: it is never ahead of the journal beside it, and what it lacks the journal has.
 
 mod files;

@@ -21,13 +21,13 @@ pub use merge::Sources;
 pub use sections::Geo;
 pub use tenants::Tenant;
 
-use crate::{auth, http, journal, mqtt, pipeline, sink, store};
+use crate::{auth, http, journal, mqtt, pipeline, rejected, sink, store};
 
 /// Everything that can be configured, validated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the engine keeps everything: journal, store, the lock that one process holds.
+    /// Where the engine keeps everything: journal, store, refusals, the lock that one process holds.
     pub data_dir: PathBuf,
     /// The MQTT front door.
     pub mqtt: mqtt::Config,
@@ -43,6 +43,8 @@ pub struct Config {
     pub rules: pipeline::Rules,
     /// What of that is otherwise for single tenants, by their ids.
     pub tenant: BTreeMap<String, Tenant>,
+    /// What is kept of refused fixes.
+    pub rejected: rejected::Config,
     /// The durable log.
     pub journal: journal::Config,
     /// The embedded store.
@@ -68,6 +70,7 @@ impl Default for Config {
             dedupe: pipeline::DedupeConfig::default(),
             rules: pipeline::Rules::default(),
             tenant: BTreeMap::new(),
+            rejected: rejected::Config::default(),
             journal: journal::Config::default(),
             store: store::Config::default(),
             sink: sink::Config::default(),

@@ -14,11 +14,13 @@ use super::keeper::{self, Keeper};
 use super::progress::Progress;
 use super::{Failure, resuming};
 use crate::backup::{self, Backups};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::geo::GeoIndex;
 use crate::journal::{self, Damage, Frame, Journal, JournalId, JournalPosition, Resume, Unopened};
 use crate::live::Feed;
 use crate::pipeline::{History, Parts, Pipeline, Recovering};
+use crate::rejected::{Recorder, Recording};
 use crate::sink::{self, Embedded, SinkHandle, SinkState, SinkStatus};
 use crate::store::Store;
 
@@ -40,6 +42,8 @@ pub(super) struct Core {
     pub(super) backups: Backups,
     pub(super) keeper: Keeper,
     sink: Option<SinkHandle>,
+    /// `None`: nothing is kept of what is refused.
+    recording: Option<Recording>,
     /// Held for as long as the data directory is in use.
     _lock: File,
 }
@@ -153,6 +157,15 @@ impl Core {
         {
             wait_for_store(sink.status(), needed, progress)?;
         }
+        let recording = match &config.rejected {
+            off if off.is_off() => None,
+            rejected => Some(
+                Recording::start(directory, rejected, Clock::System).context("cannot start the recorder's thread")?,
+            ),
+        };
+        if let Some(recording) = &recording {
+            recovering.record_refusals(recording.recorder());
+        }
         let stored_sequence = sink.as_ref().map(SinkHandle::written);
         let pipeline =
             recovering.start(&journal, stored_sequence.as_ref()).context("cannot start the shards' threads")?;
@@ -169,7 +182,7 @@ impl Core {
             recovered_bytes: journal_bytes,
         });
         let keeper = keeper.context("cannot start the journal's keeper")?;
-        Ok(Self { journal, pipeline, geo, feed, backups, keeper, sink, _lock: lock })
+        Ok(Self { journal, pipeline, geo, feed, backups, keeper, sink, recording, _lock: lock })
     }
 
     /// The embedded sink's state, if the store is on.
@@ -177,12 +190,17 @@ impl Core {
         self.sink.as_ref().map(|sink| Arc::clone(sink.status()))
     }
 
+    /// What was refused, if anything is kept of it.
+    pub(super) fn recorder(&self) -> Option<Recorder> {
+        self.recording.as_ref().map(|recording| recording.recorder().clone())
+    }
+
     /// Ends what is under way and closes everything. Blocks for as long as that takes, a second or two.
     ///
     /// # Errors
     /// The journal could not be closed.
     pub(super) fn stop(self) -> anyhow::Result<()> {
-        let Self { journal, pipeline, backups, keeper, sink, _lock, .. } = self;
+        let Self { journal, pipeline, backups, keeper, sink, recording, _lock, .. } = self;
         journal.release_brake();
         backups.stop();
         // The doors are closed and all that they took is durable. What the store has by now, the last snapshot leaves to it.
@@ -191,6 +209,9 @@ impl Core {
         }
         keeper.stop();
         pipeline.stop();
+        if let Some(recording) = recording {
+            recording.stop();
+        }
         match Arc::try_unwrap(journal) {
             Ok(journal) => journal.close().map_err(Failure::from)?,
             // A probe or a scrape still holds it; it closes itself when the last of them lets go.

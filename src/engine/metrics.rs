@@ -45,6 +45,7 @@ pub(super) fn operator(
     let ingress = core.pipeline.ingress().clone();
     let watermark = core.journal.watermark();
     let sink = core.sink_status();
+    let recorder = core.recorder();
     let keeper = core.keeper.status();
     let mut readiness = Readiness::default();
     // Not held on to: it closes when the engine stops, whoever still asks.
@@ -82,6 +83,7 @@ pub(super) fn operator(
             }),
             Box::new(move |page| collect_room(&room, page)),
             Box::new(move |page| keeper.collect(page)),
+            Box::new(move |page| recorder.iter().for_each(|recorder| recorder.collect(page))),
             Box::new(move |page| sink.iter().for_each(|sink| collect_sink(sink, page))),
             Box::new(move |page| collect_door(&stats, page)),
             Box::new(move |page| collect_router(&router, page)),

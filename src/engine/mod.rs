@@ -30,7 +30,7 @@ use self::core::Core;
 use self::http_ports::HttpPorts;
 use self::progress::Progress;
 use self::reload::Reloads;
-pub use self::replaying::replay;
+pub use self::replaying::{replay, replay_rejected};
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::mqtt::router::Router;
@@ -120,6 +120,7 @@ impl Engine {
             clock,
             geo: Arc::clone(&core.geo),
             ingress: ingress.clone(),
+            recorder: core.recorder(),
             auth: config.auth.mode,
             offline_after_ms: i64::from(config.geo.offline_after_s) * 1_000,
         };

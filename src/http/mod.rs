@@ -14,6 +14,7 @@ mod latest;
 mod nearest;
 mod operator;
 mod presence;
+mod rejections;
 mod routes;
 mod server;
 mod stall;
@@ -39,6 +40,7 @@ use crate::auth;
 use crate::clock::Clock;
 use crate::geo::GeoIndex;
 use crate::pipeline::Ingress;
+use crate::rejected::Recorder;
 
 /// What the public API is built from.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct State {
     pub geo: Arc<GeoIndex>,
     /// The way into the pipeline, and to tracks.
     pub ingress: Ingress,
+    /// What was refused; `None`: nothing is kept of it.
+    pub recorder: Option<Recorder>,
     /// Who may ask.
     pub auth: auth::Mode,
     /// `geo.offline_after_s` in milliseconds.
@@ -57,16 +61,18 @@ pub struct State {
 
 /// The public API.
 pub fn router(state: State, config: &Config) -> Router {
-    let State { clock, geo, ingress, auth, offline_after_ms } = state;
+    let State { clock, geo, ingress, recorder, auth, offline_after_ms } = state;
     let body = BodyBounds { bytes_max: config.body_bytes_max, timeout: config.body_timeout() };
     let ingest = ingest::Ingest { clock: clock.clone(), ingress: ingress.clone(), body, fixes_max: config.fixes_max };
     let nearest = nearest::Nearest { clock: clock.clone(), geo: Arc::clone(&geo), offline_after_ms };
     let within = within::Within { clock, geo: Arc::clone(&geo), offline_after_ms, body };
+    let rejections = rejections::Rejections { recorder, geo: Arc::clone(&geo) };
     let routes = Router::new()
         .merge(ingest::routes(ingest))
         .merge(nearest::routes(nearest))
         .merge(within::routes(within))
         .merge(latest::routes(geo))
+        .merge(rejections::routes(rejections))
         .merge(track::routes(ingress));
     finish(routes, auth, config.request_timeout())
 }

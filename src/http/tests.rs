@@ -103,6 +103,7 @@ impl Api {
             clock: clock.clone(),
             geo,
             ingress: ingress.clone(),
+            recorder: None,
             auth: auth::Mode::Open,
             offline_after_ms: 300_000,
         };

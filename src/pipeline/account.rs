@@ -93,6 +93,11 @@ impl TurnCounts {
         &mut self.0[index].1
     }
 
+    /// Whether anything was refused.
+    pub fn have_refusals(&self) -> bool {
+        self.0.iter().any(|(_, counts)| counts.rejected.iter().any(|count| *count > 0))
+    }
+
     /// All tenants of the turn.
     pub fn as_slice(&self) -> &[(TenantId, Counts)] {
         &self.0

@@ -10,6 +10,7 @@ mod element;
 mod ingress;
 mod judge;
 mod motion;
+mod refusals;
 mod registry;
 mod rules;
 mod shard;
@@ -40,6 +41,7 @@ use crate::geo::GeoIndex;
 use crate::ids::{DriverId, DriverKey, TenantId};
 use crate::journal::{APPENDERS_MAX, Frame, Journal, Malformed, Record};
 use crate::live::Feed;
+use crate::rejected::Recorder;
 use account::Books;
 use ingress::{INBOX_MESSAGES_MAX, INBOX_MESSAGES_RESERVED};
 use registry::Registry;
@@ -151,6 +153,11 @@ impl Recovering {
         let shards = books.iter().map(|books| Shard::new(shared.clone(), Arc::clone(books))).collect();
         let restored = Restored::default();
         Self { shared, registry, inboxes, stored_sequence, unstored_fixes: 0, restored, books, shards, ingress }
+    }
+
+    /// Has what is refused kept as evidence, from the start on.
+    pub fn record_refusals(&mut self, recorder: &Recorder) {
+        self.shards.iter_mut().for_each(|shard| shard.record_refusals(recorder.clone()));
     }
 
     /// Takes in one frame's decisions. They are applied, not judged again.

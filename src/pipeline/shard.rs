@@ -14,6 +14,7 @@ use super::batch::{Batch, PayloadSizes, Received};
 use super::drivers::{DriverIndex, Drivers};
 use super::element::{Judge, New, NotStored};
 use super::ingress::INBOX_MESSAGES_MAX;
+use super::refusals;
 use super::registry::Registry;
 use super::rules::{LiveRules, RulesInEffect};
 use super::snapshot::{Capture, Request, Source};
@@ -25,6 +26,7 @@ use crate::geo::GeoIndex;
 use crate::ids::DriverKey;
 use crate::journal::{Appender, TURN_TENANTS_MAX, TurnEncoder};
 use crate::live::{Feed, LiveFix};
+use crate::rejected::Recorder;
 use crate::store::Store;
 use crate::units::TimestampMs;
 
@@ -134,6 +136,8 @@ struct Turn {
     batches: Vec<Batch>,
     accepted: Vec<Accepted>,
     counts: TurnCounts,
+    /// Something in its batches was refused.
+    has_refusals: bool,
 }
 
 /// The state of one shard.
@@ -157,6 +161,8 @@ pub(super) struct Shard {
     is_waiting_for_store: bool,
     /// The journal has no room for what waits.
     is_waiting_for_room: bool,
+    /// Who keeps what was refused; `None`: nobody.
+    recorder: Option<Recorder>,
 }
 
 impl Shard {
@@ -176,7 +182,13 @@ impl Shard {
             has_failed: false,
             is_waiting_for_store: false,
             is_waiting_for_room: false,
+            recorder: None,
         }
+    }
+
+    /// Has what is refused kept as evidence.
+    pub(super) fn record_refusals(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
     }
 
     /// Takes in a fix that the journal holds. Nothing is judged: the journal's decisions stand.
@@ -369,8 +381,11 @@ impl Shard {
                 }
                 break;
             }
+            // What of it was judged by earlier turns is not in the counts of this one.
+            turn.has_refusals |= judged_before > 0;
             turn.batches.push(batch);
         }
+        turn.has_refusals |= turn.counts.have_refusals();
         for (tenant, counts) in turn.counts.as_slice() {
             // What was stored is counted from the fixes themselves when the journal is read.
             if counts.received() > counts.stored || counts.repaired > 0 {
@@ -490,6 +505,9 @@ impl Shard {
             self.feed_live(&turn.accepted);
         }
         self.books.close_turn(turn.counts.as_slice());
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| turn.has_refusals) {
+            refusals::hand_over(recorder, &turn.batches);
+        }
         for batch in turn.batches {
             let origin = Arc::clone(&batch.origin);
             origin.judged(batch);

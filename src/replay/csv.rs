@@ -126,6 +126,11 @@ impl Csv {
         }
     }
 
+    /// The line of the last row.
+    pub(super) fn raw(&self) -> &[u8] {
+        &self.line
+    }
+
     fn next_line(&mut self, path: &Path) -> Result<Line, Error> {
         self.line_number += 1;
         read_line(self.input.as_mut(), &mut self.line, ROW_BYTES_MAX)

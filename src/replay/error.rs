@@ -24,6 +24,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Refusals that are to be judged again cannot be read.
+    #[error(transparent)]
+    Refusals(#[from] crate::rejected::Unreadable),
     /// No driver can be named after this file.
     #[error("{}: the file's name makes no driver id, give one with --driver", file.display())]
     NoDriver {
@@ -62,7 +65,7 @@ pub enum Error {
 impl Error {
     /// Whether it is a recording's fault, and not that of where it goes.
     pub(super) fn is_of_file(&self) -> bool {
-        matches!(self, Self::Unopened { .. } | Self::Unreadable { .. } | Self::NoDriver { .. })
+        matches!(self, Self::Unopened { .. } | Self::Unreadable { .. } | Self::Refusals(_) | Self::NoDriver { .. })
     }
 
     pub(super) fn unreadable(file: &Path, line: u64, reason: &impl ToString) -> Self {

@@ -2,11 +2,9 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use super::offline::Submit;
-use crate::codec::Codec;
-use crate::fix::Element;
+use super::offline::{Submission, Submit};
 use crate::ids::DriverKey;
-use crate::pipeline::{Batch, Claim, Ingress, Origin, Received};
+use crate::pipeline::{Batch, Claim, Ingress, Origin};
 
 /// Elements of a batch.
 const BATCH_ELEMENTS: usize = 512;
@@ -49,17 +47,22 @@ impl Inlet {
 }
 
 impl Submit for Inlet {
-    fn submit(&mut self, driver: &Arc<DriverKey>, element: Element, origin: &Arc<dyn Origin>) {
+    fn submit(&mut self, driver: &Arc<DriverKey>, submission: &Submission<'_>, origin: &Arc<dyn Origin>) {
+        let Submission { received, codec, raw, elements } = *submission;
         let shard = self.ingress.shard_of(driver);
+        // A batch has one receive time.
+        if self.lanes[shard].filling.as_ref().is_some_and(|batch| batch.received != received) {
+            self.send(shard);
+        }
         let Lane { filling, under_way, back } = &mut self.lanes[shard];
         let batch = filling.get_or_insert_with(|| {
             let counted = match back.take() {
                 Some(back) if Arc::ptr_eq(&back.origin, origin) => back,
                 _ => Arc::new(Counted { under_way: Arc::clone(under_way), origin: Arc::clone(origin) }),
             };
-            Batch::new(Received::Recorded, Arc::clone(back.insert(counted)) as Arc<dyn Origin>)
+            Batch::new(received, Arc::clone(back.insert(counted)) as Arc<dyn Origin>)
         });
-        batch.add_payload(driver, Codec::Recording, b"", |elements| elements.push(element));
+        batch.add_payload(driver, codec, raw, |into| into.extend_from_slice(elements));
         if batch.elements.len() >= BATCH_ELEMENTS {
             self.send(shard);
         }

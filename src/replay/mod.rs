@@ -14,6 +14,7 @@ mod mqtt;
 mod offline;
 mod pace;
 mod progress;
+mod rejected;
 mod source;
 mod summary;
 
@@ -24,8 +25,9 @@ use std::time::Instant;
 pub use error::Error;
 pub use inlet::Inlet;
 pub use mqtt::{BrokerUrl, Mqtt};
-pub use offline::{Offline, Submit};
+pub use offline::{Offline, Submission, Submit};
 pub use pace::Speed;
+pub use rejected::judge_again;
 pub use source::Row;
 pub use summary::{Delivery, Summary};
 
@@ -52,8 +54,8 @@ pub struct Plan {
 
 /// Where rows go.
 pub trait Target {
-    /// Takes one row. Blocks while too many are on their way.
-    fn send(&mut self, row: Row) -> Result<(), Error>;
+    /// Takes one row and the text that it was read from. Blocks while too many are on their way.
+    fn send(&mut self, row: Row, raw: &[u8]) -> Result<(), Error>;
 
     /// The next row is some time off: sends on whatever was kept to make larger batches.
     fn flush(&mut self);
@@ -117,7 +119,7 @@ impl<'a> Replay<'a> {
                 #[expect(clippy::disallowed_methods, reason = "the pace of the recording is what is waited for")]
                 thread::sleep(wait);
             }
-            target.send(row)?;
+            target.send(row, source.raw())?;
             self.rows += 1;
             if Progress::is_due(self.rows, is_paced) {
                 self.progress.show(self.bytes_done + source.bytes_read(), self.rows, self.start.elapsed());

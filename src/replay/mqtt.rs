@@ -171,7 +171,7 @@ fn broker_error(broker: &str, reason: &impl ToString, published: u64, acknowledg
 }
 
 impl Target for Mqtt {
-    fn send(&mut self, row: Row) -> Result<(), Error> {
+    fn send(&mut self, row: Row, _raw: &[u8]) -> Result<(), Error> {
         let report = match publishable(row.element) {
             Ok(report) => report,
             Err(reason) => {

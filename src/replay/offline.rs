@@ -7,10 +7,11 @@ use super::Target;
 use super::error::Error;
 use super::source::Row;
 use super::summary::Summary;
+use crate::codec::Codec;
 use crate::counts::Counts;
 use crate::fix::Element;
 use crate::ids::DriverKey;
-use crate::pipeline::batch::{Batch, Origin};
+use crate::pipeline::batch::{Batch, Origin, Received};
 
 /// Rows that may wait for their verdicts.
 const IN_FLIGHT_MAX: u64 = 16_384;
@@ -20,11 +21,24 @@ const IN_FLIGHT_MAX: u64 = 16_384;
 /// Every element that was submitted comes back to its origin in some [`Batch`], with its verdict or, once the engine has
 /// stopped, without. A driver's elements are judged in the order in which they were submitted.
 pub trait Submit {
-    /// Takes one element. May keep it to make larger batches, and blocks while too many are on their way.
-    fn submit(&mut self, driver: &Arc<DriverKey>, element: Element, origin: &Arc<dyn Origin>);
+    /// Takes a payload. May keep it to make larger batches, and blocks while too many are on their way.
+    fn submit(&mut self, driver: &Arc<DriverKey>, submission: &Submission<'_>, origin: &Arc<dyn Origin>);
 
     /// Sends on whatever was kept. Blocks likewise.
     fn flush(&mut self);
+}
+
+/// A payload of one driver.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// What it counts as its receive time.
+    pub received: Received,
+    /// As what it was read.
+    pub codec: Codec,
+    /// What came.
+    pub raw: &'a [u8],
+    /// What was read.
+    pub elements: &'a [Element],
 }
 
 /// A replay into an engine.
@@ -46,6 +60,16 @@ impl<S: Submit> Offline<S> {
         Self { inlet, tally, origin, sent: 0, seen_back: 0 }
     }
 
+    /// Sends a payload of a driver. Blocks while too many are on their way.
+    pub(super) fn send_payload(&mut self, driver: &Arc<DriverKey>, submission: &Submission<'_>) -> Result<(), Error> {
+        if self.sent - self.seen_back >= IN_FLIGHT_MAX {
+            self.wait_until_back(self.sent - IN_FLIGHT_MAX / 2)?;
+        }
+        self.inlet.submit(driver, submission, &self.origin);
+        self.sent += submission.elements.len() as u64;
+        Ok(())
+    }
+
     fn wait_until_back(&mut self, count: u64) -> Result<Counts, Error> {
         self.inlet.flush();
         let books = self.tally.wait_until_back(count)?;
@@ -55,13 +79,9 @@ impl<S: Submit> Offline<S> {
 }
 
 impl<S: Submit> Target for Offline<S> {
-    fn send(&mut self, row: Row) -> Result<(), Error> {
-        if self.sent - self.seen_back >= IN_FLIGHT_MAX {
-            self.wait_until_back(self.sent - IN_FLIGHT_MAX / 2)?;
-        }
-        self.inlet.submit(&row.driver, row.element, &self.origin);
-        self.sent += 1;
-        Ok(())
+    fn send(&mut self, row: Row, raw: &[u8]) -> Result<(), Error> {
+        let (received, codec) = (Received::Recorded, Codec::Recording);
+        self.send_payload(&row.driver, &Submission { received, codec, raw, elements: &[row.element] })
     }
 
     fn flush(&mut self) {

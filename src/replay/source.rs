@@ -67,6 +67,14 @@ impl Source {
         Ok(row.map(|row| Row { element: needs_time(row.element), ..row }))
     }
 
+    /// The text of the last row: of a CSV its line, or the beginning of one that is too long. A GPX point has none.
+    pub(super) fn raw(&self) -> &[u8] {
+        match &self.format {
+            Format::Csv(csv) => csv.raw(),
+            Format::Gpx(_) => b"",
+        }
+    }
+
     /// Bytes taken from the file so far, packed as they are.
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)

@@ -17,6 +17,8 @@ pub struct Summary {
     pub counts: Counts,
     /// What a broker was sent, if it was a broker.
     pub delivery: Option<Delivery>,
+    /// Refusals that could not be judged again, if they were refusals: their payload was cut, or they are rows of a recording.
+    pub left_out: Option<u64>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -43,6 +45,7 @@ impl Summary {
             late: judged.map(|counts| counts.late),
             duplicate: judged.map(|counts| counts.duplicate),
             rejected: self.rejected().map(|(reason, count)| (reason.as_str(), count)).collect(),
+            left_out: self.left_out,
             seconds: (self.seconds * 1_000.0).round() / 1_000.0,
         };
         serde_json::to_string(&shape).expect("numbers and names of reasons are always JSON")
@@ -71,6 +74,8 @@ struct Shape {
     #[serde(skip_serializing_if = "Option::is_none")]
     duplicate: Option<u64>,
     rejected: BTreeMap<&'static str, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
     seconds: f64,
 }
 
@@ -89,6 +94,9 @@ impl fmt::Display for Summary {
         }
         for (reason, count) in self.rejected() {
             line(&format!("rejected {reason}"), count)?;
+        }
+        if let Some(left_out) = self.left_out {
+            line("left out", left_out)?;
         }
         let rows_per_second = self.rows as f64 / self.seconds.max(1e-9);
         write!(formatter, "{:<24}{:>14}", "seconds", format!("{:.1}", self.seconds))?;
@@ -109,7 +117,7 @@ mod tests {
         counts.count(Verdict::Late);
         counts.count(Verdict::Duplicate);
         counts.count(Verdict::Rejected(Reason::NullIsland));
-        Summary { rows: 1_003, counts, delivery: None, seconds: 0.10049 }
+        Summary { rows: 1_003, counts, seconds: 0.10049, ..Summary::default() }
     }
 
     #[test]

@@ -24,8 +24,8 @@ impl Inlet {
 }
 
 impl Submit for Inlet {
-    fn submit(&mut self, driver: &Arc<DriverKey>, element: Element, origin: &Arc<dyn Origin>) {
-        self.kept.push((Arc::clone(driver), element));
+    fn submit(&mut self, driver: &Arc<DriverKey>, submission: &Submission<'_>, origin: &Arc<dyn Origin>) {
+        self.kept.extend(submission.elements.iter().map(|element| (Arc::clone(driver), *element)));
         self.origin = Some(Arc::clone(origin));
         if self.kept.len() == 100 {
             self.flush();

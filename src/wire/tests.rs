@@ -32,7 +32,8 @@ fn written_cases() {
 
 #[test]
 fn payloads_name_their_devices() {
-    let named: [(Codec, &str, fn(&[u8]) -> Option<Cow<'_, str>>); 4] = [
+    type Named = (Codec, &'static str, fn(&[u8]) -> Option<Cow<'_, str>>);
+    let named: [Named; 4] = [
         (Codec::OwnTracks, "topic", owntracks::topic),
         (Codec::OsmAnd, "device", osmand::device_id),
         (Codec::Traccar, "device", traccar::device_id),

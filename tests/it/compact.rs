@@ -22,7 +22,7 @@ const BATCH_FIXES: usize = 60;
 struct Gathered(HashMap<String, Vec<Fix>>);
 
 impl Target for Gathered {
-    fn send(&mut self, row: Row) -> Result<(), replay::Error> {
+    fn send(&mut self, row: Row, _: &[u8]) -> Result<(), replay::Error> {
         if let Some(fix) = fix_of(row.element) {
             self.0.entry(row.driver.driver().to_string()).or_default().push(fix);
         }

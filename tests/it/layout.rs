@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["pipeline"],
     // Building blocks.
     &["auth"],
+    &["rejected"],
     &["wire"],
     &["backup"],
     &["sink"],

@@ -21,6 +21,7 @@ mod http;
 mod journal;
 mod layout;
 mod promises;
+mod rejected;
 mod reload;
 mod replay;
 mod servers;
