@@ -14,7 +14,7 @@ use crate::codec::Codec;
 use crate::fix::{Element, Reason, Report};
 use crate::pipeline::Received;
 use crate::rejected::{Filter, Reader, Refusal};
-use crate::wire::native;
+use crate::wire;
 
 /// Judges again what the filter has. Blocks until what is stored of it is durable.
 ///
@@ -61,13 +61,11 @@ fn send<S: Submit>(
 /// Reads a refusal's payload into `elements`, or returns false if that is not possible.
 fn read(refusal: &Refusal, elements: &mut Vec<Element>) -> bool {
     elements.clear();
-    if refusal.payload.is_cut() {
+    // A row of a recording needs its header.
+    if refusal.payload.is_cut() || refusal.codec == Codec::Recording {
         return false;
     }
-    match refusal.codec {
-        Codec::Native => native::decode(refusal.payload.bytes(), elements),
-        _ => return false,
-    }
+    wire::decode(refusal.codec, refusal.payload.bytes(), elements);
     let is_timeless = |element: &Element| element.is_ok_and(|report| report.time.is_none());
     let timeless = elements.iter().filter(|element| is_timeless(element)).count();
     for element in elements.iter_mut().filter(|element| is_timeless(element)) {
