@@ -5,6 +5,7 @@
 
 mod answer;
 mod backup;
+mod books;
 mod config;
 mod error;
 mod extract;
@@ -30,10 +31,11 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio::time;
 
+pub use self::books::collect_fixes;
 pub use self::config::{AdminConfig, Config};
 pub use self::error::Error;
 use self::extract::BodyBounds;
-pub use self::operator::{Operator, collect_fixes};
+pub use self::operator::Operator;
 pub use self::routes::Routes;
 pub use self::server::{Bounds, serve};
 use crate::auth;
