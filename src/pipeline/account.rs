@@ -156,14 +156,16 @@ impl TurnCounts {
     }
 }
 
-/// Payloads that were read and held no fix, since the start: a farewell, a waypoint, an empty list.
+/// Messages that were read and are not meant to hold a fix, since the start: a farewell, a waypoint.
 #[derive(Debug, Default)]
 pub struct Skipped([AtomicU64; Codec::COUNT]);
 
 impl Skipped {
-    /// Counts one.
-    pub fn count(&self, codec: Codec) {
-        self.0[codec as usize].fetch_add(1, Ordering::Relaxed);
+    /// Counts so many.
+    pub fn add(&self, codec: Codec, messages: usize) {
+        if messages > 0 {
+            self.0[codec as usize].fetch_add(messages as u64, Ordering::Relaxed);
+        }
     }
 
     /// How many there were, of each codec that had any.
@@ -204,9 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn skipped_payloads_are_told_by_codec() {
+    fn skipped_messages_are_told_by_codec() {
         let skipped = Skipped::default();
-        [Codec::OwnTracks, Codec::Compact, Codec::OwnTracks].iter().for_each(|codec| skipped.count(*codec));
+        [(Codec::OwnTracks, 1), (Codec::Compact, 1), (Codec::OwnTracks, 1), (Codec::Native, 0)]
+            .iter()
+            .for_each(|(codec, messages)| skipped.add(*codec, *messages));
         assert_eq!(skipped.of_each(), [(Codec::OwnTracks, 2), (Codec::Compact, 1)]);
     }
 }

@@ -246,7 +246,7 @@ impl Ingress {
         accounts
     }
 
-    /// The count of payloads that held no fix, for the doors to count on.
+    /// The count of messages that are not meant to hold a fix, for the doors to count on.
     pub fn skipped(&self) -> &Skipped {
         &self.0.skipped
     }
