@@ -5,6 +5,7 @@
 
 mod answer;
 mod backup;
+mod basic;
 mod books;
 mod config;
 mod error;
@@ -14,6 +15,8 @@ mod ingest;
 mod latest;
 mod nearest;
 mod operator;
+mod osmand;
+mod owntracks;
 mod presence;
 mod rejections;
 mod routes;
@@ -70,6 +73,8 @@ pub fn router(state: State, config: &Config) -> Router {
     let within = within::Within { clock, geo: Arc::clone(&geo), offline_after_ms, body };
     let rejections = rejections::Rejections { recorder, geo: Arc::clone(&geo) };
     let routes = Router::new()
+        .merge(osmand::routes(ingest.clone()))
+        .merge(owntracks::routes(ingest.clone()))
         .merge(ingest::routes(ingest))
         .merge(nearest::routes(nearest))
         .merge(within::routes(within))
