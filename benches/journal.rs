@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rhumb::codec::Codec;
 use rhumb::counts::Counts;
 use rhumb::fix::{Fix, Verdict};
 use rhumb::ids::{DriverId, DriverKey, TenantId};
@@ -59,7 +60,7 @@ impl Fleet {
             encoder.fix(driver, &fix, false);
             counts.count(Verdict::Accepted);
         }
-        encoder.counters(self.drivers[0].tenant(), &counts);
+        encoder.counters(self.drivers[0].tenant(), Codec::Native, &counts);
         encoder.finish()
     }
 }

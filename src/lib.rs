@@ -35,7 +35,7 @@
 //! - **Positions are whole steps of 1e-7 degrees** from the judge on: 1.1 cm, exact in every store, and two integers to
 //!   pack and compare.
 //! - **A frame counts only what it does not hold**: stored fixes are counted from the fixes themselves when the journal is
-//!   read, so its counter records are for duplicates and refusals.
+//!   read, so its counter records are for duplicates and refusals, and for how many of the stored were not native JSON.
 //! - **The journal writes zeros ahead of itself**: a sync that need not move the file's end takes half the time (the table
 //!   is in [`journal`]'s segment).
 //! - **Recordings are read by `csv-core`**, not by `csv`: a quote that is left open costs a row there, and the rest of the

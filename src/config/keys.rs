@@ -85,6 +85,9 @@ pub(super) fn wants(key: &str, default: &Value) -> String {
         }
         Value::String(_) if key == "journal.sync" => "\"always\" or \"interval\"".to_owned(),
         Value::String(_) => "a text in quotes".to_owned(),
+        Value::Array(_) if key == "mqtt.ingest" => {
+            "entries with a topic, a codec, a driver and, if need be, a tenant, each a text".to_owned()
+        }
         Value::Array(_) => "a list in brackets".to_owned(),
         Value::Float(_) => "a number".to_owned(),
         Value::Datetime(_) => "a date and time".to_owned(),

@@ -108,7 +108,11 @@ pub(super) fn merge(sources: &Sources) -> Result<Merged, Invalid> {
             own_rules = true;
         } else {
             put(&mut values, &key, value);
-            merged.config = Config::deserialize(values.clone()).map_err(|_| invalid(found))?;
+            merged.config = Config::deserialize(values.clone()).map_err(|error| match default {
+                // Which of its entries, and what about it, only the part knows.
+                Value::Array(_) => invalid(error.message().to_owned()),
+                _ => invalid(found),
+            })?;
         }
         merged.origins.insert(name, origin);
     }

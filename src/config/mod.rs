@@ -112,6 +112,12 @@ impl Config {
                 wants: format!("at most {tenants_max}, as registry.tenants_max allows"),
             });
         }
+        merged.config.mqtt.check_ingest().map_err(|invalid| Invalid {
+            origin: merged.origin_of("mqtt.ingest"),
+            key: Some(["mqtt.ingest", invalid.key].join(".").trim_end_matches('.').to_owned()),
+            found: invalid.found,
+            wants: invalid.wants,
+        })?;
         let journal = &merged.config.journal;
         if journal.bytes_max < journal.bytes_min() {
             return Err(Invalid {

@@ -51,8 +51,14 @@ fn the_shipped_file_holds_every_key_at_its_default() {
 fn the_shipped_file_comments_every_key() {
     let text = fs::read_to_string(SHIPPED).unwrap();
     let lines: Vec<&str> = text.lines().collect();
+    // Of a list only the first entry.
+    let (mut header, mut is_further) = ("", false);
     for (number, pair) in lines.windows(2).enumerate() {
-        if pair[1].contains(" = ") && !pair[1].starts_with('#') {
+        if pair[1].starts_with('[') {
+            is_further = pair[1].starts_with("[[") && pair[1] == header;
+            header = pair[1];
+        }
+        if pair[1].contains(" = ") && !pair[1].starts_with('#') && !is_further {
             assert!(pair[0].starts_with("# "), "config.toml line {}: no comment above it", number + 2);
         }
     }
@@ -154,6 +160,32 @@ fn a_mistake_is_told_with_its_place_and_what_is_wanted() {
             &[],
             "rhumb.toml line 2: journal.bytes_max: found 1000000000, wants room for four segments, 1073741824 while \
              journal.segment_bytes is 268435456",
+        ),
+        (
+            "[[mqtt.ingest]]\ntopic = \"a/{b}\"\ncodec = \"flespi\"\n",
+            &[],
+            &[],
+            "rhumb.toml line 1: mqtt.ingest: found missing field `driver`, wants entries with a topic, a codec, ",
+        ),
+        (
+            "\n[[mqtt.ingest]]\ntopic = \"a/{b}\"\ncodec = \"flespi\"\ndriver = \"{b}\"\nqos = 1\n",
+            &[],
+            &[],
+            "rhumb.toml line 2: mqtt.ingest: found unknown field `qos`",
+        ),
+        (
+            "[[mqtt.ingest]]\ntopic = \"a/{b}\"\ncodec = \"flespi\"\ndriver = \"{c}\"\n",
+            &[],
+            &[],
+            "rhumb.toml line 1: mqtt.ingest.driver: found \"{c}\" for the topic \"a/{b}\", wants in braces only names of its \
+             topic ({b})",
+        ),
+        (
+            "",
+            &[],
+            &["mqtt.ingest=[{topic=\"tenant/{t}/driver/{d}/location\",codec=\"native\",driver=\"{d}\"}]"],
+            "--set mqtt.ingest=[{topic=\"tenant/{t}/driver/{d}/location\",codec=\"native\",driver=\"{d}\"}]: mqtt.ingest.topic: \
+             found \"tenant/{t}/driver/{d}/location\", wants topics that are not of the shape tenant/+/driver/+/location",
         ),
         ("[mqtt]\n\nlisten = \n", &[], &[], "rhumb.toml line 3: found "),
         ("[mqtt]\nworkers = 1\nworkers = 2\n", &[], &[], "rhumb.toml line 3: found duplicate key"),

@@ -113,6 +113,11 @@ fn runs_short(assessment: &Assessment) -> Option<String> {
 
 fn collect_books(ingress: &Ingress, page: &mut Exposition) {
     collect_fixes(&ingress.books(), page);
+    let help = "Messages that are not meant to hold a fix, since the start, by codec.";
+    let mut skipped = page.family("rhumb_payloads_skipped_total", help, Kind::Counter);
+    for (codec, count) in ingress.skipped().of_each() {
+        skipped.sample(&[("codec", codec.as_str())], count);
+    }
 }
 
 fn collect_room(room: &Room, page: &mut Exposition) {

@@ -1,4 +1,7 @@
-//! `POST /v1/drivers/{id}/location`: a fix or an array of them, answered once what it stored is durable.
+//! `POST /v1/drivers/{id}/location`: a fix or an array of them, answered once what it stored is durable. What it is made of
+//! serves the other doors for fixes as well.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,9 +17,10 @@ use super::error::Error;
 use super::extract::{self, BodyBounds, Driver};
 use crate::clock::Clock;
 use crate::codec::Codec;
-use crate::fix::{Element, Reason, Verdict};
+use crate::fix::{Reason, Verdict};
+use crate::ids::{DriverKey, TenantId};
 use crate::pipeline::{Ingress, RouteError, Unavailable};
-use crate::wire::native;
+use crate::wire::{self, Decoded};
 
 /// What the handler needs.
 #[derive(Clone, Debug)]
@@ -39,29 +43,57 @@ async fn post_location(
 ) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let body = extract::body(&parts.headers, body, ingest.body).await?;
-    // From the registry, so that a name costs memory only once it sends something.
-    let driver =
-        ingest.ingress.route(driver.tenant().as_str(), driver.driver().as_str()).map_err(|error| match error {
-            RouteError::Id(error) => Error::parameter("id", error.to_string()),
-            RouteError::TooManyTenants => Error::Forbidden(error.to_string()),
-        })?;
-    let mut elements = Vec::new();
-    native::decode(&body, &mut elements);
-    if elements.len() > ingest.fixes_max {
-        return Err(Error::TooManyFixes { fixes_max: ingest.fixes_max });
-    }
-    let fault = fault_of(&body, &elements);
-    let verdicts = ingest.ingress.judge(driver, Codec::Native, &body, elements, ingest.clock.now()).await?;
+    let driver = ingest.route(driver.tenant(), driver.driver().as_str(), "id")?;
+    let judged = ingest.judge(driver, wire::native_or_compact(&body), &body).await?;
     // What cannot be read was received all the same, so it is counted before it is refused.
-    match fault {
+    match fault_of(&body, &judged.0) {
         Some(fault) => Err(Error::Body(fault)),
-        None => Ok(json(StatusCode::ACCEPTED, &Answer::of(&verdicts))),
+        None => Ok(json(StatusCode::ACCEPTED, &Answer::of(&judged.0))),
+    }
+}
+
+impl Ingest {
+    /// The driver that a request names by `parameter`.
+    pub(super) fn route(
+        &self,
+        tenant: &TenantId,
+        driver: &str,
+        parameter: &'static str,
+    ) -> Result<Arc<DriverKey>, Error> {
+        // From the registry, so that a name costs memory only once it sends something.
+        self.ingress.route(tenant.as_str(), driver).map_err(|error| match error {
+            RouteError::Id(error) => Error::parameter(parameter, error.to_string()),
+            RouteError::TooManyTenants => Error::Forbidden(error.to_string()),
+        })
+    }
+
+    /// Reads a payload, and returns once what was stored of it is durable.
+    pub(super) async fn judge(&self, driver: Arc<DriverKey>, codec: Codec, payload: &[u8]) -> Result<Judged, Error> {
+        let mut elements = Vec::new();
+        let Decoded { skipped } = wire::decode(codec, payload, &mut elements);
+        if elements.len() > self.fixes_max {
+            return Err(Error::TooManyFixes { fixes_max: self.fixes_max });
+        }
+        self.ingress.skipped().add(codec, skipped);
+        Ok(Judged(self.ingress.judge(driver, codec, payload, elements, self.clock.now()).await?))
+    }
+}
+
+/// What became of a payload's elements.
+#[derive(Debug)]
+pub(super) struct Judged(Vec<Verdict>);
+
+impl Judged {
+    /// Complains if none of them could be read, and there were some.
+    pub(super) fn readable(&self, fault: impl FnOnce() -> Error) -> Result<(), Error> {
+        let is_unreadable = |verdict: &Verdict| *verdict == Verdict::Rejected(Reason::Malformed);
+        if !self.0.is_empty() && self.0.iter().all(is_unreadable) { Err(fault()) } else { Ok(()) }
     }
 }
 
 /// What is wrong with a body that is no JSON; one that is, however odd, gets a verdict instead.
-fn fault_of(body: &[u8], elements: &[Element]) -> Option<String> {
-    let [Err(Reason::Malformed)] = elements else { return None };
+fn fault_of(body: &[u8], verdicts: &[Verdict]) -> Option<String> {
+    let [Verdict::Rejected(Reason::Malformed)] = verdicts else { return None };
     match std::str::from_utf8(body) {
         Ok(text) => serde_json::from_str::<IgnoredAny>(text).err().map(|error| error.to_string()),
         Err(error) => Some(error.to_string()),
@@ -129,8 +161,9 @@ mod tests {
     fn only_what_is_no_json_is_a_fault_of_the_body() {
         let fault = |body: &str| {
             let mut elements = Vec::new();
-            native::decode(body.as_bytes(), &mut elements);
-            fault_of(body.as_bytes(), &elements)
+            wire::decode(Codec::Native, body.as_bytes(), &mut elements);
+            let verdicts: Vec<_> = elements.into_iter().filter_map(Result::err).map(Verdict::Rejected).collect();
+            fault_of(body.as_bytes(), &verdicts)
         };
         let ill_formed = ["", "hello", "{\"latitude\":1", r#"[{"latitude":1,"longitude":2},{"lat"#, "{}{}", "NaN"];
         for body in ill_formed {

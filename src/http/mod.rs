@@ -5,6 +5,8 @@
 
 mod answer;
 mod backup;
+mod basic;
+mod books;
 mod config;
 mod error;
 mod extract;
@@ -13,6 +15,8 @@ mod ingest;
 mod latest;
 mod nearest;
 mod operator;
+mod osmand;
+mod owntracks;
 mod presence;
 mod rejections;
 mod routes;
@@ -30,10 +34,11 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio::time;
 
+pub use self::books::collect_fixes;
 pub use self::config::{AdminConfig, Config};
 pub use self::error::Error;
 use self::extract::BodyBounds;
-pub use self::operator::{Operator, collect_fixes};
+pub use self::operator::Operator;
 pub use self::routes::Routes;
 pub use self::server::{Bounds, serve};
 use crate::auth;
@@ -68,6 +73,8 @@ pub fn router(state: State, config: &Config) -> Router {
     let within = within::Within { clock, geo: Arc::clone(&geo), offline_after_ms, body };
     let rejections = rejections::Rejections { recorder, geo: Arc::clone(&geo) };
     let routes = Router::new()
+        .merge(osmand::routes(ingest.clone()))
+        .merge(owntracks::routes(ingest.clone()))
         .merge(ingest::routes(ingest))
         .merge(nearest::routes(nearest))
         .merge(within::routes(within))

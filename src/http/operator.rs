@@ -14,10 +14,7 @@ use serde::Serialize;
 use super::answer::json;
 use super::backup;
 use crate::backup::Backups;
-use crate::fix::Reason;
-use crate::ids::TenantId;
-use crate::pipeline::account::Page;
-use crate::telemetry::prometheus::{self, Collect, Exposition, Kind};
+use crate::telemetry::prometheus::{self, Collect, Exposition};
 use crate::telemetry::readiness::{Readiness, Unready};
 
 /// What the operator's port tells.
@@ -78,34 +75,4 @@ async fn metrics(State(operator): State<Arc<Operator>>) -> Response {
         collect(&mut page);
     }
     ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], page.finish()).into_response()
-}
-
-/// Writes the books of all tenants: counts by verdict, and the fixes in flight. A tenant's page is of one instant, so that
-/// received = stored + duplicate + Σ rejected + in flight holds at every scrape.
-pub fn collect_fixes(books: &[(TenantId, Page)], page: &mut Exposition) {
-    let mut counter = |name, help, count: fn(&Page) -> u64| {
-        let mut family = page.family(name, help, Kind::Counter);
-        for (tenant, page) in books {
-            family.sample(&[("tenant", tenant.as_str())], count(page));
-        }
-    };
-    counter("rhumb_fixes_received_total", "Fixes received, judged or in flight.", Page::received);
-    counter("rhumb_fixes_stored_total", "Fixes durable in the journal, late ones too.", |page| page.judged.stored);
-    counter("rhumb_fixes_late_total", "Stored fixes that were older than their driver's newest.", |page| {
-        page.judged.late
-    });
-    counter("rhumb_fixes_duplicate_total", "Fixes that had been stored before.", |page| page.judged.duplicate);
-
-    let mut rejected = page.family("rhumb_fixes_rejected_total", "Fixes refused, by reason.", Kind::Counter);
-    for (tenant, page) in books {
-        for reason in Reason::ALL {
-            let labels = [("tenant", tenant.as_str()), ("reason", reason.as_str())];
-            rejected.sample(&labels, page.judged.rejected[reason as usize]);
-        }
-    }
-    let mut in_flight =
-        page.family("rhumb_fixes_in_flight", "Fixes received whose verdict is not durable yet.", Kind::Gauge);
-    for (tenant, page) in books {
-        in_flight.sample(&[("tenant", tenant.as_str())], page.in_flight);
-    }
 }

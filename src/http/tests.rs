@@ -146,6 +146,15 @@ async fn a_full_journal_is_unavailable_and_says_when_to_come_back() {
     let answer = api.post("/v1/drivers/d1/location", r#"{"latitude":1,"longitude":2}"#).await;
     assert_eq!((answer.problem().0, answer.header("retry-after")), (503, "1"));
     assert_eq!(api.get("/v1/drivers/d1/location").await.status, 404, "what only reads is answered");
+    // Whoever speaks these formats forgets what is answered with 2xx.
+    let others = [
+        api.get("/osmand?id=d1&lat=1&lon=2").await,
+        api.post("/osmand", r#"{"device_id":"d1","location":{"coords":{"latitude":1,"longitude":2}}}"#).await,
+        api.post("/owntracks?u=u&d=d", r#"{"_type":"location","lat":1,"lon":2,"tst":1708093024}"#).await,
+    ];
+    for answer in others {
+        assert_eq!((answer.problem().0, answer.header("retry-after")), (503, "1"));
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ mod scan;
 mod segment;
 mod snapshot;
 mod storage;
+mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unopened;
@@ -51,12 +52,13 @@ pub use copy::Extent;
 pub use error::{Damage, Error, Malformed, Stopped};
 pub use frame::{APPENDER_OF_GAP, APPENDER_OF_SEAL, FRAME_BYTES_MAX, Frame};
 pub use reader::Reader;
-pub use record::{Record, Records, TURN_TENANTS_MAX, Turn, TurnEncoder};
+pub use record::{Record, Records, TURN_COUNTERS_MAX, Turn, TurnEncoder};
 pub use retention::{InvalidRetention, Retention};
 pub use room::Room;
 pub use salvage::{Salvaged, salvage};
 pub use snapshot::{CHUNK_BYTES_MAX, SnapshotWriter, Unusable};
 pub use storage::{Space, Storage, StorageFile};
+pub use tally::Tally;
 pub use unopened::{Resume, Unopened};
 pub use watermark::Watermark;
 

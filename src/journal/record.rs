@@ -5,18 +5,23 @@
 //! | 0x00..=0x7f | fix of the announced driver, packed as `packed` says; its mark is *late* | |
 //! | 0x80 | tenant: gets the next free index (0, 1, ..) and is the one the next drivers belong to | length (1 byte), name |
 //! | 0x81 | back to a tenant | its index (varint) |
-//! | 0x82 | counters of a tenant | its index (varint), mask (varint), the value (varint) of every bit of the mask |
+//! | 0x82 | counters of a tenant's fixes of one codec | its index (varint), the codec's number (1 byte), mask (varint), the value (varint) of every bit of the mask |
 //! | 0xc0..=0xff | driver, its name `first byte - 0xbf` bytes long: whose the next fixes are | name |
 //!
 //! The first fix of a frame is packed against the frame's receive time, every other against the one before it, whosever
 //! that was: fleets move in one place and time. The bits of the counters' mask are stored, late, duplicate, conflict,
 //! repaired and then the refusals by `Reason`.
 //!
+//! No fix names its codec. Counters of any codec but native say how many of the tenant's fixes in this frame it stored, and
+//! how many of those were late; what remains is native, whose counters have neither. So a frame of native fixes that are
+//! all stored has no counters at all, and `tally` adds up what became of every fix by tenant and codec.
+//!
 //! Turns of 50 fixes, each of another driver, take 16 to 20 bytes a fix on recordings with hardly a repeat
 //! (Austin 2015, Helsinki, Liverpool), the frame included.
 
 use super::error::Malformed;
 use super::frame::{FRAME_BYTES_MAX, HEADER_BYTES};
+use crate::codec::Codec;
 use crate::counts::{COUNTS_BYTES_MAX, Counts};
 use crate::fix::Fix;
 use crate::ids::{DriverKey, TenantId, is_driver_id, is_tenant_id};
@@ -42,10 +47,10 @@ const TENANT_CALL_BYTES_MAX: usize = 2 + TENANT_ID_BYTES_MAX + 1 + VARINT_BYTES_
 const FIX_CALL_BYTES_MAX: usize = TENANT_CALL_BYTES_MAX + 1 + DRIVER_ID_BYTES_MAX + FIX_BYTES_MAX;
 
 /// Most that [`TurnEncoder::counters`] appends.
-const COUNTERS_CALL_BYTES_MAX: usize = TENANT_CALL_BYTES_MAX + 1 + VARINT_BYTES_MAX + COUNTS_BYTES_MAX;
+const COUNTERS_CALL_BYTES_MAX: usize = TENANT_CALL_BYTES_MAX + 2 + VARINT_BYTES_MAX + COUNTS_BYTES_MAX;
 
-/// Tenants whose counters a turn has room for, however many fixes it holds.
-pub const TURN_TENANTS_MAX: usize = 256;
+/// Tenants, each as often as it has codecs, whose counters a turn has room for, however many fixes it holds.
+pub const TURN_COUNTERS_MAX: usize = 256;
 
 /// A turn's decisions, encoded: what an appender hands over. Becomes one [`super::Frame`].
 #[derive(Debug)]
@@ -137,16 +142,18 @@ impl TurnEncoder {
         self.fixes += 1;
     }
 
-    /// Adds what became of a tenant's fixes in this turn: after its fixes, for [`TURN_TENANTS_MAX`] tenants at most. Nothing
-    /// is written where nothing was counted.
-    pub fn counters(&mut self, tenant: &TenantId, delta: &Counts) {
-        if *delta == Counts::default() {
+    /// Adds what became of a tenant's fixes of one codec in this turn: after its fixes, once for each codec, and
+    /// [`TURN_COUNTERS_MAX`] times at most. Nothing is written that the fixes say themselves.
+    pub fn counters(&mut self, tenant: &TenantId, codec: Codec, counts: &Counts) {
+        let told = if codec == Codec::Native { Counts { stored: 0, late: 0, ..*counts } } else { *counts };
+        if told == Counts::default() {
             return;
         }
         let index = self.tenant_index(tenant);
         self.bytes.push(COUNTERS);
         put_varint(&mut self.bytes, index as u64);
-        delta.pack(&mut self.bytes);
+        self.bytes.push(codec as u8);
+        told.pack(&mut self.bytes);
     }
 
     /// Whether nothing was added since [`TurnEncoder::begin`].
@@ -156,7 +163,7 @@ impl TurnEncoder {
 
     /// Whether the next fix might not fit into [`FRAME_BYTES_MAX`] with all the counters behind it: finish this turn first.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() > FRAME_BYTES_MAX - FIX_CALL_BYTES_MAX - TURN_TENANTS_MAX * COUNTERS_CALL_BYTES_MAX
+        self.bytes.len() > FRAME_BYTES_MAX - FIX_CALL_BYTES_MAX - TURN_COUNTERS_MAX * COUNTERS_CALL_BYTES_MAX
     }
 
     /// Gives the turn out; the encoder has to [`TurnEncoder::begin`] the next.
@@ -237,11 +244,13 @@ pub enum Record<'a> {
         /// Whether it was older than the driver's newest.
         late: bool,
     },
-    /// What became of a tenant's fixes: to be added up.
+    /// What became of a tenant's fixes of one codec, as far as the fixes do not say it: for [`super::Tally`] to add up.
     Counters {
         /// The tenant's name, a sound id.
         tenant: &'a str,
-        /// What was counted.
+        /// As what the fixes were read.
+        codec: Codec,
+        /// What was counted. Those stored are the fixes of this frame, and native's are not among them.
         counts: Counts,
     },
 }
@@ -301,7 +310,9 @@ impl<'a> Records<'a> {
                 }
                 COUNTERS => {
                     let tenant = self.known_tenant()?;
-                    return Some(Some(Record::Counters { tenant, counts: Counts::unpack(&mut self.input)? }));
+                    let codec = *Codec::ALL.get(usize::from(self.take(1)?[0]))?;
+                    let counts = Counts::unpack(&mut self.input)?;
+                    return Some(Some(Record::Counters { tenant, codec, counts }));
                 }
                 DRIVER.. => {
                     let name = self.take(usize::from(first - DRIVER) + 1).filter(|name| is_driver_id(name))?;

@@ -5,7 +5,7 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 8 | `RHUMBJNL` |
-//! | 8 | 4 | format version, 1 |
+//! | 8 | 4 | format version, 2 |
 //! | 12 | 16 | journal id |
 //! | 28 | 8 | sequence of its first frame |
 //! | 36 | 4 | CRC32C of the 36 bytes before |
@@ -36,7 +36,7 @@ use super::error::{Damage, Error};
 use super::storage::{Storage, StorageFile};
 
 /// Version of the format of segments, frames and records.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Bytes before a segment's frames.
 pub(super) const HEADER_BYTES: usize = 40;

@@ -33,6 +33,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::codec::Codec;
 use crate::counts::Counts;
 use crate::fix::{Fix, Reason, Verdict};
 use crate::ids::{DriverId, DriverKey, TenantId};
@@ -189,10 +190,12 @@ fn decisions_come_back_as_they_were_made() {
     for (tenant, name, time, late) in turns {
         encoder.fix(&driver(tenant, name), &fix(time), late);
     }
-    encoder.counters(&second, &counts);
+    encoder.counters(&second, Codec::Native, &counts);
     encoder.fix(&driver("acme", "d2"), &fix(9_700), false);
-    encoder.counters(&tenant("initech"), &counts);
-    encoder.counters(&first, &Counts::default());
+    encoder.counters(&tenant("initech"), Codec::Flespi, &counts);
+    encoder.counters(&first, Codec::Flespi, &Counts::default());
+    // Nothing that the fixes do not say.
+    encoder.counters(&first, Codec::Native, &Counts { stored: 3, late: 1, ..Counts::default() });
     // A tenant that was named in between: the driver has to be announced again.
     encoder.fix(&driver("acme", "d2"), &fix(9_800), false);
     let mut turn = encoder.finish();
@@ -210,10 +213,10 @@ fn decisions_come_back_as_they_were_made() {
         fix(8_000, true),
         Record::Driver { tenant: "globex", driver: "d1" },
         fix(9_500, false),
-        Record::Counters { tenant: "globex", counts },
+        Record::Counters { tenant: "globex", codec: Codec::Native, counts: Counts { stored: 0, late: 0, ..counts } },
         Record::Driver { tenant: "acme", driver: "d2" },
         fix(9_700, false),
-        Record::Counters { tenant: "initech", counts },
+        Record::Counters { tenant: "initech", codec: Codec::Flespi, counts },
         Record::Driver { tenant: "acme", driver: "d2" },
         fix(9_800, false),
     ];
@@ -262,9 +265,11 @@ fn a_full_turn_still_fits() {
         encoder.fix(&driver("acme", &name), &fix(index << 40 ^ -index), false);
         index += 1;
     }
-    let counts = Counts { duplicate: u64::MAX, rejected: [u64::MAX; Reason::COUNT], ..Counts::default() };
-    for tenant in 0..TURN_TENANTS_MAX {
-        encoder.counters(&TenantId::new(&format!("{tenant:032}")).unwrap(), &counts);
+    let most = u64::MAX;
+    let rejected = [most; Reason::COUNT];
+    let counts = Counts { stored: most, late: most, duplicate: most, conflict: most, repaired: most, rejected };
+    for tenant in 0..TURN_COUNTERS_MAX {
+        encoder.counters(&TenantId::new(&format!("{tenant:032}")).unwrap(), Codec::Recording, &counts);
     }
     assert!(encoder.finish().len_bytes() <= FRAME_BYTES_MAX);
 }

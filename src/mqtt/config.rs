@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::mapping::{IngestTopic, InvalidMapping, Mapping};
 use super::router;
 
 /// The MQTT front door.
@@ -25,6 +26,8 @@ pub struct Config {
     pub in_flight_max: u16,
     /// Bytes that wait for one subscriber to read them, before the router holds back its messages.
     pub subscriber_queue_bytes_max: usize,
+    /// Topics that carry fixes beside `tenant/{tenant}/driver/{driver}/location`.
+    pub ingest: Vec<IngestTopic>,
     /// What stands behind the door for everything that is no telemetry.
     pub router: router::Config,
 }
@@ -39,7 +42,18 @@ impl Default for Config {
             packet_bytes_max: 256 * 1024,
             in_flight_max: 1_024,
             subscriber_queue_bytes_max: 256 * 1024,
+            ingest: IngestTopic::defaults(),
             router: router::Config::default(),
         }
+    }
+}
+
+impl Config {
+    /// Whether every entry of `ingest` can be meant.
+    ///
+    /// # Errors
+    /// The first that cannot: which of its keys, and what it wants.
+    pub fn check_ingest(&self) -> Result<(), InvalidMapping> {
+        Mapping::new(&self.ingest).map(drop)
     }
 }

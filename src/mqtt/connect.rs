@@ -51,7 +51,7 @@ impl Connection {
                 .send(Message::Close { connection: former.connection, why: Close::TakenOver });
         }
         let (ingest_will, routed_will) = match connect.will {
-            Some(will) if matches!(topic::classify(&will.topic), Topic::Ingest { .. }) => (Some(will), None),
+            Some(will) if topic::classify(&will.topic, &context.mapping) != Topic::Other => (Some(will), None),
             other => (None, other),
         };
         self.silence_max = Tick::from(connect.keep_alive_s) * TICKS_PER_S * 3 / 2;

@@ -12,6 +12,7 @@ use super::codec::{ClientPacket, ServerPacket, Version, Will};
 use super::mailbox::{ConnectionRef, Mailbox, Message};
 use super::router::{Deliver, Flow, FromRouter, Link};
 use super::worker::Tick;
+use crate::codec::Codec;
 use crate::ids::DriverKey;
 
 /// Bytes that wait to be written beyond which a connection is not read: who does not take answers asks no more.
@@ -31,11 +32,19 @@ pub(super) enum Phase {
     Lingering,
 }
 
-/// The driver of the topic that a connection published on last. Most connections have one topic for life.
+/// What the topic says that a connection published on last. Most connections have one topic for life.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) topic: Box<[u8]>,
+    pub(super) source: Source,
+}
+
+/// Whose fixes a topic carries, and how they are written.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
     pub(super) driver: Arc<DriverKey>,
+    /// `Native` stands for a compact batch as well: its first byte tells.
+    pub(super) codec: Codec,
 }
 
 /// What CONNECT began.

@@ -19,6 +19,7 @@ mod connection;
 mod fanout;
 mod frame;
 mod mailbox;
+mod mapping;
 mod opening;
 mod outbox;
 mod publish;
@@ -41,6 +42,7 @@ use mio::{Poll, Waker};
 
 pub use accept::OVER_LIMIT_MAX;
 pub use config::Config;
+pub use mapping::{IngestTopic, InvalidMapping};
 pub use stats::Stats;
 pub use unready::Unready;
 
@@ -50,6 +52,7 @@ use crate::pipeline::Ingress;
 use accept::Acceptor;
 use clients::Clients;
 use mailbox::{Mailbox, Message};
+use mapping::Mapping;
 use outbox::{BATCHES_IN_FLIGHT_MAX, Outbox};
 use router::Router;
 use worker::{Context, WAKER, Worker};
@@ -69,7 +72,8 @@ impl Door {
     /// [`Unready::stop`] gives.
     ///
     /// # Errors
-    /// The operating system gives no thread or no event queue, or the shards have no room for so many workers.
+    /// The operating system gives no thread or no event queue, the shards have no room for so many workers, or an ingest
+    /// topic is none, which [`Config::check_ingest`] tells beforehand.
     pub fn start(
         listener: TcpListener,
         stats: Arc<Stats>,
@@ -91,6 +95,9 @@ impl Door {
             polls.push(poll);
         }
         let mailboxes: Arc<[Arc<Mailbox>]> = mailboxes.into();
+        let mapping = Mapping::new(&config.ingest)
+            .map_err(|invalid| io::Error::other(format!("`mqtt.ingest` has {}", invalid.found)))?;
+        let mapping = Arc::new(mapping);
         let config = Arc::new(config.clone());
         let clients = Arc::new(Clients::default());
         let mut workers = Vec::with_capacity(worker_count);
@@ -101,6 +108,7 @@ impl Door {
                 .ok_or_else(|| io::Error::other("`mqtt.workers` is more than the shards have room for"))?;
             let context = Context {
                 config: Arc::clone(&config),
+                mapping: Arc::clone(&mapping),
                 worker,
                 ingress: ingress.clone(),
                 outbox: Outbox::new(ingress.clone(), claim, &mailboxes[worker]),

@@ -1,24 +1,25 @@
 //! What a connection's packets mean: CONNECT, telemetry by the fast path, and everything else to the router.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use super::acks::AckKind;
 use super::clients::ClientRef;
 use super::close::Close;
 use super::codec::{self, ClientPacket, Malformed, Publish, ServerPacket, Version};
-use super::connection::{Connection, Phase, Route};
+use super::connection::{Connection, Phase, Route, Source};
 use super::frame::{Framed, Packet, first_packet};
 use super::mailbox::ConnectionRef;
+use super::mapping::Mapped;
 use super::publish::{self, Parsed, RawPublish};
 use super::router::{FromRouter, WillFate};
 use super::topic::{self, Topic};
 use super::worker::Context;
+use crate::auth::TENANT_DEFAULT;
 use crate::codec::Codec;
 use crate::fix::Reason;
-use crate::ids::DriverKey;
 use crate::limits::PAYLOAD_FIXES_MAX;
 use crate::pipeline::RouteError;
-use crate::wire::native;
+use crate::wire;
 
 /// Fixes that a connection may still bring while the brake is on, so that a PINGREQ behind them is heard.
 const BRAKED_FIXES_MAX: usize = 16;
@@ -107,10 +108,10 @@ impl Connection {
         let is_cached = self.route.as_ref().is_some_and(|route| *route.topic == *publish.topic);
         if !is_cached {
             let Ok(topic) = std::str::from_utf8(publish.topic) else { return Ok(false) };
-            let Topic::Ingest { tenant, driver } = topic::classify(topic) else { return Ok(false) };
-            match context.ingress.route(tenant, driver) {
-                Ok(driver) => self.route = Some(Route { topic: publish.topic.into(), driver }),
-                Err(error) => {
+            match source_of(context, topic) {
+                None => return Ok(false),
+                Some(Ok(source)) => self.route = Some(Route { topic: publish.topic.into(), source }),
+                Some(Err(error)) => {
                     self.refuse_publish(context, publish.qos, publish.packet_id, error)?;
                     return Ok(true);
                 }
@@ -121,7 +122,7 @@ impl Connection {
         let kind = match publish.qos {
             0 => {
                 let Some(route) = &self.route else { return Ok(false) };
-                let added = add(context, &route.driver, None, publish.payload);
+                let added = add(context, &route.source, None, publish.payload);
                 self.braked_fixes += if is_braked { added } else { 0 };
                 return Ok(true);
             }
@@ -134,7 +135,7 @@ impl Connection {
         }
         let Some(route) = &self.route else { return Ok(false) };
         let number = self.acks.owe(kind, publish.packet_id);
-        let added = add(context, &route.driver, Some((self.me, number)), publish.payload);
+        let added = add(context, &route.source, Some((self.me, number)), publish.payload);
         self.braked_fixes += if is_braked { added } else { 0 };
         if added == 0 {
             self.acks.release(number, 1);
@@ -300,23 +301,39 @@ impl Connection {
             && self.phase != Phase::AwaitingLink
             && !context.outbox.is_over_ceiling()
             && why.publishes_will()
-            && let Topic::Ingest { tenant, driver } = topic::classify(&will.topic)
-            && let Ok(driver) = context.ingress.route(tenant, driver)
+            && let Some(Ok(source)) = source_of(context, &will.topic)
         {
             context.publishes += 1;
-            add(context, &driver, None, &will.payload);
+            add(context, &source, None, &will.payload);
         }
     }
 }
 
+/// Whose fixes a topic carries; `None` if it carries none.
+fn source_of(context: &Context, topic: &str) -> Option<Result<Source, RouteError>> {
+    let (tenant, driver, codec) = match topic::classify(topic, &context.mapping) {
+        Topic::Native { tenant, driver } => (tenant.into(), driver.into(), Codec::Native),
+        Topic::Mapped(Mapped { codec, driver, tenant }) => {
+            // Nobody shows who he is in open mode.
+            (tenant.map_or(Cow::Borrowed(TENANT_DEFAULT), Cow::Owned), Cow::Owned(driver), codec)
+        }
+        Topic::Other => return None,
+    };
+    Some(context.ingress.route(&tenant, &driver).map(|driver| Source { driver, codec }))
+}
+
 /// Adds a payload's fixes to what goes to their shard. A payload of more than may be is refused as a whole.
-fn add(context: &mut Context, driver: &Arc<DriverKey>, ack: Option<(ConnectionRef, u32)>, payload: &[u8]) -> usize {
-    context.outbox.add(driver, context.now, ack, Codec::Native, payload, |elements| {
+fn add(context: &mut Context, source: &Source, ack: Option<(ConnectionRef, u32)>, payload: &[u8]) -> usize {
+    let codec = if source.codec == Codec::Native { wire::native_or_compact(payload) } else { source.codec };
+    let mut skipped = 0;
+    let added = context.outbox.add(&source.driver, context.now, ack, codec, payload, |elements| {
         let before = elements.len();
-        native::decode(payload, elements);
+        skipped = wire::decode(codec, payload, elements).skipped;
         if elements.len() - before > PAYLOAD_FIXES_MAX {
             elements.truncate(before);
             elements.push(Err(Reason::TooLarge));
         }
-    })
+    });
+    context.ingress.skipped().add(codec, skipped);
+    added
 }

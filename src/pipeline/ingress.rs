@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::account::{Books, Page};
+use super::account::{Account, Books, Skipped};
 use super::batch::{Batch, Origin, Received};
 use super::registry::Registry;
 use super::shard::{History, Message, RecentQuery, TURNS_IN_FLIGHT_MAX};
@@ -62,6 +62,7 @@ pub enum TrackError {
 struct Inner {
     shards: Vec<SyncSender<Message>>,
     books: Vec<Arc<Books>>,
+    skipped: Skipped,
     registry: Arc<Registry>,
     history: Option<History>,
     claimed: AtomicUsize,
@@ -146,6 +147,7 @@ impl Ingress {
         Self(Arc::new(Inner {
             shards,
             books,
+            skipped: Skipped::default(),
             registry,
             history,
             claimed: AtomicUsize::new(INBOX_MESSAGES_RESERVED),
@@ -234,14 +236,19 @@ impl Ingress {
     }
 
     /// The books of all tenants, each page balanced.
-    pub fn books(&self) -> Vec<(TenantId, Page)> {
+    pub fn books(&self) -> Vec<(TenantId, Account)> {
         let mut total = HashMap::new();
         for books in &self.0.books {
             books.add_to(&mut total);
         }
-        let mut pages: Vec<_> = total.into_iter().collect();
-        pages.sort_by(|(one, _), (other, _)| one.cmp(other));
-        pages
+        let mut accounts: Vec<_> = total.into_iter().collect();
+        accounts.sort_by(|(one, _), (other, _)| one.cmp(other));
+        accounts
+    }
+
+    /// The count of messages that are not meant to hold a fix, for the doors to count on.
+    pub fn skipped(&self) -> &Skipped {
+        &self.0.skipped
     }
 
     /// Whether this tenant was ever heard of.

@@ -36,10 +36,9 @@ pub use rules::{RuleBook, Rules};
 pub use shard::History;
 pub use snapshot::{SnapshotCheck, SnapshotError, SnapshotReach, SnapshotTaken, Snapshots};
 
-use crate::counts::Counts;
 use crate::geo::GeoIndex;
 use crate::ids::{DriverId, DriverKey, TenantId};
-use crate::journal::{APPENDERS_MAX, Frame, Journal, Malformed, Record};
+use crate::journal::{APPENDERS_MAX, Frame, Journal, Malformed, Record, Tally};
 use crate::live::Feed;
 use crate::rejected::Recorder;
 use account::Books;
@@ -166,37 +165,32 @@ impl Recovering {
     /// The frame is sound and holds what this version does not know.
     pub fn apply(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
         let mut current: Option<(Arc<DriverKey>, usize)> = None;
-        let is_counted = self.restored.counts(frame);
+        let mut tally = (!self.restored.counts(frame)).then(Tally::default);
         for record in frame.records() {
-            match record? {
+            let record = record?;
+            if let Some(tally) = &mut tally {
+                tally.add(&record);
+            }
+            match record {
                 Record::Driver { tenant, driver } => {
-                    let tenant = match self.registry.tenant(tenant) {
-                        Some(tenant) => tenant,
-                        None => self.recover_tenant(tenant).ok_or(Malformed)?,
-                    };
+                    let tenant = self.recover_tenant(tenant).ok_or(Malformed)?;
                     let driver = DriverId::new(driver).map_err(|_| Malformed)?;
                     let key = Arc::new(DriverKey::new(tenant, driver));
                     let shard = self.ingress.shard_of(&key);
                     current = Some((key, shard));
                 }
-                Record::Fix { fix, late } => {
+                Record::Fix { fix, .. } => {
                     let (key, shard) = current.as_ref().ok_or(Malformed)?;
                     self.unstored_fixes += usize::from(frame.sequence > self.stored_sequence);
                     let leave = self.leave();
                     self.shards[*shard].recover(key, &fix, frame.sequence, leave);
-                    // Stored fixes are counted where they stand; counter records hold what else became of others.
-                    let counts = Counts { stored: 1, late: u64::from(late), ..Counts::default() };
-                    if !is_counted {
-                        self.books[*shard].recover(key.tenant(), &counts);
-                    }
                 }
-                Record::Counters { tenant, counts } => {
-                    let tenant = self.recover_tenant(tenant).ok_or(Malformed)?;
-                    if !is_counted {
-                        self.books[0].recover(&tenant, &Counts { stored: 0, late: 0, ..counts });
-                    }
-                }
+                Record::Counters { .. } => {}
             }
+        }
+        for (tenant, codec, counts) in tally.map_or(Ok(Vec::new()), Tally::finish)? {
+            let tenant = self.recover_tenant(tenant).ok_or(Malformed)?;
+            self.books[0].recover(&tenant, codec, &counts);
         }
         Ok(())
     }
@@ -213,9 +207,11 @@ impl Recovering {
     }
 
     fn recover_tenant(&self, name: &str) -> Option<TenantId> {
-        let tenant = TenantId::new(name).ok()?;
-        self.registry.recover_tenant(&tenant);
-        Some(tenant)
+        self.registry.tenant(name).or_else(|| {
+            let tenant = TenantId::new(name).ok()?;
+            self.registry.recover_tenant(&tenant);
+            Some(tenant)
+        })
     }
 
     /// Starts a thread for each shard. `stored_sequence` is the embedded sink's, which runs by now.

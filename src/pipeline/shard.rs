@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::account::{Books, TurnCounts};
+use super::account::{Books, Counted, TurnCounts};
 use super::batch::{Batch, PayloadSizes, Received};
 use super::drivers::{DriverIndex, Drivers};
 use super::element::{Judge, New, NotStored};
@@ -20,11 +20,10 @@ use super::rules::{LiveRules, RulesInEffect};
 use super::snapshot::{Capture, Request, Source};
 use super::unstored::Unstored;
 use super::window::{Gone, Leave};
-use crate::counts::Counts;
 use crate::fix::{Fix, Reason, Verdict};
 use crate::geo::GeoIndex;
 use crate::ids::DriverKey;
-use crate::journal::{Appender, TURN_TENANTS_MAX, TurnEncoder};
+use crate::journal::{Appender, TURN_COUNTERS_MAX, TurnEncoder};
 use crate::live::{Feed, LiveFix};
 use crate::rejected::Recorder;
 use crate::store::Store;
@@ -386,11 +385,8 @@ impl Shard {
             turn.batches.push(batch);
         }
         turn.has_refusals |= turn.counts.have_refusals();
-        for (tenant, counts) in turn.counts.as_slice() {
-            // What was stored is counted from the fixes themselves when the journal is read.
-            if counts.received() > counts.stored || counts.repaired > 0 {
-                self.encoder.counters(tenant, &Counts { stored: 0, late: 0, ..*counts });
-            }
+        for Counted { tenant, codec, counts } in turn.counts.as_slice() {
+            self.encoder.counters(tenant, *codec, counts);
         }
         self.books.open_turn(turn.counts.as_slice());
         self.in_flight.push_back(turn);
@@ -429,7 +425,7 @@ impl Shard {
             }
             let key = &run.driver;
             let rules = self.rules.of(key.tenant());
-            let counts = turn.counts.of(key.tenant());
+            let counts = turn.counts.of(key.tenant(), run.codec);
             let index = self.drivers.find(key);
             let mut judge = Judge { shared: &self.shared, rules, key, received: *received, index, lookups: 0 };
             for element in elements.by_ref().take(len - std::mem::take(&mut judged)) {
@@ -458,7 +454,7 @@ impl Shard {
                 counts.count(verdict);
                 verdicts.push(verdict);
             }
-            if turn.counts.as_slice().len() >= TURN_TENANTS_MAX {
+            if turn.counts.as_slice().len() >= TURN_COUNTERS_MAX {
                 *elements_left = 0;
             }
         }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::codec::Codec;
+use crate::counts::Counts;
 use crate::fix::{Element, Reason, Report, Verdict};
 use crate::journal::tests::crash_image::{Disk, EIO, Fault, Operation};
 use crate::journal::{self, JournalPosition, Recovered, Resume, Space, Storage, StorageFile, Unopened};
@@ -18,6 +19,7 @@ use crate::sink::{self, Embedded, SinkHandle};
 use crate::store::Store;
 use crate::units::TimestampMs;
 
+mod books;
 mod judging;
 mod snapshots;
 
@@ -102,13 +104,24 @@ impl Running {
     }
 
     fn judge_of(&self, tenant: &str, driver: &str, received: Received, elements: &[Element]) -> Vec<Verdict> {
+        self.judge_as(Codec::Native, tenant, driver, received, elements)
+    }
+
+    fn judge_as(
+        &self,
+        codec: Codec,
+        tenant: &str,
+        driver: &str,
+        received: Received,
+        elements: &[Element],
+    ) -> Vec<Verdict> {
         let ingress = self.pipeline.ingress();
         let key = ingress.route(tenant, driver).unwrap();
         let claim = ingress.claim(1).unwrap();
         let (sender, judged) = mpsc::sync_channel(1);
         let mut batch = Batch::new(received, Arc::new(Waiting(sender)));
         for element in elements {
-            batch.add_payload(&key, Codec::Native, b"", |into| into.push(*element));
+            batch.add_payload(&key, codec, b"", |into| into.push(*element));
         }
         claim.submit(ingress.shard_of(&key), batch);
         judged.recv_timeout(Duration::from_secs(10)).unwrap().verdicts
@@ -126,7 +139,7 @@ impl Running {
     }
 
     fn page(&self) -> account::Page {
-        self.pipeline.ingress().books().first().map_or_else(account::Page::default, |(_, page)| *page)
+        self.pipeline.ingress().books().first().map_or_else(account::Page::default, |(_, account)| account.total())
     }
 
     fn stop(self) {

@@ -63,7 +63,7 @@ fn account<'a>(rhumb: &Rhumb, drivers: impl Iterator<Item = &'a Driver>) -> Vec<
         let latest = rhumb.get(tenant, &format!("/v1/drivers/{driver}/location"));
         lines.push(format!("{tenant}/{driver}: {} {}", latest.status, latest.text()));
     }
-    let metrics = rhumb.metrics().into_iter().filter(|(name, _)| name.starts_with("rhumb_fixes_"));
+    let metrics = rhumb.metrics().into_iter().filter(|(name, _)| name.contains("_fixes_") && !name.contains("sink"));
     lines.extend(metrics.map(|(name, value)| format!("{name} {value}")));
     lines
 }

@@ -221,6 +221,7 @@ fn decisions_are_printed_a_line_each() {
     assert_eq!((&lines[1]["late"], &lines[1]["driver_id"]), (&true.into(), &"d1".into()));
     let counters = r#"{"duplicate":1,"rejected":{"null_island":1}}"#;
     assert_eq!((lines[2]["counters"].to_string().as_str(), &lines[2]["tenant"]), (counters, &"acme".into()));
+    assert_eq!(lines[2]["codec"], "native");
     assert_eq!((&lines[3]["tenant"], &lines[4]["mark"]), (&"globex".into(), &"seal".into()));
 
     let sequences = |args: &[&str]| -> Vec<u64> {

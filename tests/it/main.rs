@@ -16,6 +16,7 @@ mod decode;
 mod determinism;
 mod door;
 mod faults;
+mod formats;
 mod full;
 mod http;
 mod journal;

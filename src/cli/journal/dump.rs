@@ -1,7 +1,9 @@
 //! `rhumb journal dump`: decisions, a line each.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use rhumb::counts::Counts;
 use rhumb::fix::Fix;
 use rhumb::ids::{DriverId, TenantId};
 use rhumb::journal::inspect::{Event, Files, Walk};
@@ -11,7 +13,7 @@ use rhumb::wire::time::write_rfc3339;
 use serde::Serialize;
 
 use super::Error;
-use super::stat::{CountsShape, rejected, time};
+use super::stat::{rejected, time};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -98,18 +100,21 @@ fn print(frame: &Frame<'_>, args: &Args, line: &mut Vec<u8>, out: &mut impl Writ
                 line.push(b'\n');
                 out.write_all(line)?;
             }
-            Record::Counters { tenant, counts } if args.driver.is_none() && args.has_tenant(tenant) => {
+            Record::Counters { tenant, codec, counts } if args.driver.is_none() && args.has_tenant(tenant) => {
                 if args.json {
                     let received_at = time(frame.received_at);
-                    let counters =
-                        CountersShape { duplicate: counts.duplicate, rejected: CountsShape::of(&counts).rejected };
-                    let shape = CountersLine { sequence: frame.sequence, received_at, tenant, counters };
+                    let counters = CountersShape::of(&counts);
+                    let shape =
+                        CountersLine { sequence: frame.sequence, received_at, tenant, codec: codec.as_str(), counters };
                     serde_json::to_writer(&mut *out, &shape)?;
                     writeln!(out)?;
                 } else {
-                    write!(out, "{} {} {tenant}", frame.sequence, time(frame.received_at))?;
-                    if counts.duplicate > 0 {
-                        write!(out, " duplicate={}", counts.duplicate)?;
+                    write!(out, "{} {} {tenant} {codec}", frame.sequence, time(frame.received_at))?;
+                    let Counts { stored, late, duplicate, conflict, repaired, .. } = counts;
+                    let names = ["stored", "late", "duplicate", "conflict", "repaired"];
+                    let values = [stored, late, duplicate, conflict, repaired];
+                    for (name, value) in names.into_iter().zip(values).filter(|(_, value)| *value > 0) {
+                        write!(out, " {name}={value}")?;
                     }
                     for (reason, count) in rejected(&counts) {
                         write!(out, " {reason}={count}")?;
@@ -128,14 +133,35 @@ struct CountersLine<'a> {
     sequence: u64,
     received_at: String,
     tenant: &'a str,
+    codec: &'a str,
     counters: CountersShape,
 }
 
-/// What a frame counts: stored fixes are in it themselves.
+/// What a frame counts. Stored fixes are in it themselves; how many of them are not native is counted.
 #[derive(Serialize)]
 struct CountersShape {
+    #[serde(skip_serializing_if = "is_zero")]
+    stored: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    late: u64,
     duplicate: u64,
-    rejected: std::collections::BTreeMap<&'static str, u64>,
+    #[serde(skip_serializing_if = "is_zero")]
+    conflict: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    repaired: u64,
+    rejected: BTreeMap<&'static str, u64>,
+}
+
+impl CountersShape {
+    fn of(counts: &Counts) -> Self {
+        let Counts { stored, late, duplicate, conflict, repaired, .. } = *counts;
+        let rejected = rejected(counts).map(|(reason, count)| (reason.as_str(), count)).collect();
+        Self { stored, late, duplicate, conflict, repaired, rejected }
+    }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]

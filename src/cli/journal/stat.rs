@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use rhumb::codec::Codec;
 use rhumb::counts::Counts;
 use rhumb::fix::Reason;
 use rhumb::journal::inspect::{self, Files, SegmentStat, SnapshotStat, Stat};
@@ -64,15 +65,21 @@ fn print(stat: &Stat, is_in_use: bool, out: &mut impl Write) -> std::io::Result<
         writeln!(out, "{name:<30}{bytes:>11}")?;
     }
     writeln!(out, "\n{:<32}{:>12}{:>12}{:>12}  rejected", "tenant", "stored", "late", "duplicate")?;
-    let sum = stat.counts();
-    for (tenant, counts) in stat.tenants.iter().map(|(tenant, counts)| (tenant.as_str(), counts)).chain([("", &sum)]) {
-        write!(out, "{tenant:<32}{:>12}{:>12}{:>12} ", counts.stored, counts.late, counts.duplicate)?;
-        for (reason, count) in rejected(counts) {
-            write!(out, " {reason} {count}")?;
+    for (tenant, codecs) in &stat.tenants {
+        print_counts(tenant, &inspect::sum(codecs.values()), out)?;
+        for (codec, counts) in codecs {
+            print_counts(&format!("  {codec}"), counts, out)?;
         }
-        writeln!(out)?;
     }
-    Ok(())
+    print_counts("", &stat.counts(), out)
+}
+
+fn print_counts(whose: &str, counts: &Counts, out: &mut impl Write) -> std::io::Result<()> {
+    write!(out, "{whose:<32}{:>12}{:>12}{:>12} ", counts.stored, counts.late, counts.duplicate)?;
+    for (reason, count) in rejected(counts) {
+        write!(out, " {reason} {count}")?;
+    }
+    writeln!(out)
 }
 
 /// The fields in the order in which they are printed.
@@ -97,7 +104,7 @@ struct Shape<'a> {
     lost_frames: u64,
     segments: Vec<SegmentShape<'a>>,
     snapshots: Vec<SnapshotShape<'a>>,
-    tenants: BTreeMap<&'a str, CountsShape>,
+    tenants: BTreeMap<&'a str, TenantShape>,
     total: CountsShape,
 }
 
@@ -119,20 +126,39 @@ struct SnapshotShape<'a> {
     bytes: u64,
 }
 
+/// All of a tenant's, and by codec.
+#[derive(Serialize)]
+struct TenantShape {
+    #[serde(flatten)]
+    counts: CountsShape,
+    codecs: BTreeMap<&'static str, CountsShape>,
+}
+
+impl TenantShape {
+    fn of(codecs: &BTreeMap<Codec, Counts>) -> Self {
+        Self {
+            counts: CountsShape::of(&inspect::sum(codecs.values())),
+            codecs: codecs.iter().map(|(codec, counts)| (codec.as_str(), CountsShape::of(counts))).collect(),
+        }
+    }
+}
+
 /// What was counted, as `rhumb journal dump` names it too.
 #[derive(Serialize)]
-pub(super) struct CountsShape {
+struct CountsShape {
     stored: u64,
     late: u64,
     duplicate: u64,
-    pub(super) rejected: BTreeMap<&'static str, u64>,
+    conflict: u64,
+    repaired: u64,
+    rejected: BTreeMap<&'static str, u64>,
 }
 
 impl CountsShape {
-    pub(super) fn of(counts: &Counts) -> Self {
-        let Counts { stored, late, duplicate, .. } = *counts;
+    fn of(counts: &Counts) -> Self {
+        let Counts { stored, late, duplicate, conflict, repaired, .. } = *counts;
         let rejected = rejected(counts).map(|(reason, count)| (reason.as_str(), count)).collect();
-        Self { stored, late, duplicate, rejected }
+        Self { stored, late, duplicate, conflict, repaired, rejected }
     }
 }
 
@@ -159,7 +185,7 @@ impl<'a> Shape<'a> {
             lost_frames: stat.lost_frames,
             segments: stat.segments.iter().map(SegmentShape::of).collect(),
             snapshots: stat.snapshots.iter().map(SnapshotShape::of).collect(),
-            tenants: stat.tenants.iter().map(|(tenant, counts)| (tenant.as_str(), CountsShape::of(counts))).collect(),
+            tenants: stat.tenants.iter().map(|(tenant, codecs)| (tenant.as_str(), TenantShape::of(codecs))).collect(),
             total: CountsShape::of(&stat.counts()),
         }
     }

@@ -17,6 +17,6 @@ mod walk;
 
 pub use event::{End, Event, Finding, Lost, Snapshot};
 pub use files::Files;
-pub use stat::{SegmentStat, SnapshotStat, Stat, stat};
+pub use stat::{SegmentStat, SnapshotStat, Stat, stat, sum};
 pub use verify::{Verified, verify};
 pub use walk::Walk;

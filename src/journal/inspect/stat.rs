@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::event::{End, Event};
 use super::files::Files;
 use super::walk::Walk;
+use crate::codec::Codec;
 use crate::counts::Counts;
 use crate::journal::error::Error;
-use crate::journal::{Frame, JournalId, Record, segment};
+use crate::journal::{Frame, JournalId, Tally, segment};
 use crate::units::TimestampMs;
 
 /// The numbers of one segment.
@@ -55,8 +56,8 @@ pub struct Stat {
     pub snapshots: Vec<SnapshotStat>,
     /// Frames that stand for frames that were lost.
     pub gaps: u64,
-    /// What was decided, by tenant. Stored and late are counted from the fixes themselves.
-    pub tenants: BTreeMap<String, Counts>,
+    /// What was decided, by tenant and codec. Stored and late are counted from the fixes themselves.
+    pub tenants: BTreeMap<String, BTreeMap<Codec, Counts>>,
     /// Earliest and latest receive time of a frame.
     pub received_at: Option<(TimestampMs, TimestampMs)>,
     /// How the newest segment ends.
@@ -82,9 +83,7 @@ impl Stat {
 
     /// The sum of all tenants.
     pub fn counts(&self) -> Counts {
-        let mut sum = Counts::default();
-        self.tenants.values().for_each(|counts| sum.add(counts));
-        sum
+        sum(self.tenants.values().flat_map(BTreeMap::values))
     }
 
     fn add(&mut self, frame: &Frame<'_>) {
@@ -101,40 +100,24 @@ impl Stat {
         segment.received_at = Some((segment.received_at.map_or(at, |(first, _)| first), at));
         let widened = |(first, last): (TimestampMs, TimestampMs)| (first.min(at), last.max(at));
         self.received_at = Some(self.received_at.map_or((at, at), widened));
-        // Runs of one driver name their tenant once, and are counted together.
-        let mut run: Option<(&str, Counts)> = None;
-        for record in frame.records().map_while(Result::ok) {
-            match record {
-                Record::Driver { tenant, .. } => {
-                    if let Some((tenant, counts)) = run.replace((tenant, Counts::default())) {
-                        self.count(tenant, &counts);
-                    }
-                }
-                Record::Fix { late, .. } => {
-                    if let Some((_, counts)) = &mut run {
-                        counts.stored += 1;
-                        counts.late += u64::from(late);
-                    }
-                }
-                Record::Counters { tenant, counts } => {
-                    self.count(tenant, &Counts { stored: 0, late: 0, ..counts });
-                }
+        // Frames that a walk gives do add up.
+        for (tenant, codec, counts) in Tally::of(frame).unwrap_or_default() {
+            match self.tenants.get_mut(tenant) {
+                Some(codecs) => codecs.entry(codec).or_default().add(&counts),
+                None => drop(self.tenants.insert(tenant.to_owned(), BTreeMap::from([(codec, counts)]))),
             }
-        }
-        if let Some((tenant, counts)) = run {
-            self.count(tenant, &counts);
-        }
-    }
-
-    fn count(&mut self, tenant: &str, counts: &Counts) {
-        match self.tenants.get_mut(tenant) {
-            Some(sum) => sum.add(counts),
-            None => drop(self.tenants.insert(tenant.to_owned(), *counts)),
         }
     }
 }
 
-/// Reads the whole journal and counts. Holds an entry a segment and a tenant.
+/// All of these together.
+pub fn sum<'a>(counts: impl IntoIterator<Item = &'a Counts>) -> Counts {
+    let mut sum = Counts::default();
+    counts.into_iter().for_each(|counts| sum.add(counts));
+    sum
+}
+
+/// Reads the whole journal and counts. Holds an entry a segment, and one a tenant and codec.
 ///
 /// # Errors
 /// As [`super::verify`].

@@ -12,6 +12,7 @@ use crate::journal::frame::{self, APPENDER_OF_SEAL, Frame};
 use crate::journal::scan::{Scan, Step};
 use crate::journal::segment::{self, Header};
 use crate::journal::storage::Storage;
+use crate::journal::tally::Tally;
 
 /// The sequence of a journal's first frame.
 const FIRST_SEQUENCE: u64 = 1;
@@ -256,7 +257,7 @@ impl Walk {
             self.damage(segment, offset, Damage::Sequence, None, bytes);
             return;
         }
-        let reads = frame.records().all(|record| record.is_ok());
+        let reads = Tally::of(&frame).is_ok();
         if frame.durable >= last || !reads {
             let reason = if reads { Damage::Durable } else { Damage::Records };
             self.damage(segment, offset, reason, Some(Lost { first: self.next, last }), bytes);

@@ -1,8 +1,10 @@
 //! Looking into a journal from outside: all damage is told, and nothing else is taken for it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::codec::Codec;
 use crate::journal::inspect::{Files, Finding, Lost, Verified, Walk, stat, verify};
 
 /// Some twenty frames of one fix a segment.
@@ -214,14 +216,14 @@ fn another_version_is_no_damage() {
     let dir = closed(3);
     let path = &segments(dir.path())[0];
     let mut bytes = fs::read(path).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 99;
     fs::write(path, &bytes).unwrap();
     assert_eq!(verified(dir.path()).1[0].reason, Damage::Header, "without its checksum it is damage");
     let checksum = crc32c::crc32c(&bytes[..36]);
     bytes[36..40].copy_from_slice(&checksum.to_le_bytes());
     fs::write(path, &bytes).unwrap();
     let refused = verify(&Files::of(dir.path()).unwrap(), &mut |_| ());
-    assert!(matches!(refused, Err(Error::Version { found: 2, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Version { found: 99, .. })), "{refused:?}");
 }
 
 #[test]
@@ -264,13 +266,15 @@ fn what_is_decided_is_counted() {
         let mut encoder = TurnEncoder::new();
         encoder.begin(TimestampMs(time * 1_000));
         let mut counts = Counts::default();
+        let flespi = Counts { stored: 1, ..Counts::default() };
         for (tenant, late) in [("acme", false), ("globex", true), ("acme", true)] {
             encoder.fix(&driver(tenant, "d1"), &fix(time), late);
             counts.count(if late { Verdict::Late } else { Verdict::Accepted });
         }
         counts.count(Verdict::Duplicate);
         counts.count(Verdict::Rejected(Reason::Past));
-        encoder.counters(&tenant("initech"), &counts);
+        encoder.counters(&tenant("initech"), Codec::Native, &counts);
+        encoder.counters(&tenant("acme"), Codec::Flespi, &flespi);
         appender.append(encoder.finish()).unwrap();
         durable.recv_timeout(10 * SECOND).unwrap();
     }
@@ -278,9 +282,10 @@ fn what_is_decided_is_counted() {
     let mut rejected = [0; Reason::COUNT];
     rejected[Reason::Past as usize] = 50;
     let counts = |stored, late, duplicate| Counts { stored, late, duplicate, ..Counts::default() };
-    assert_eq!(stat.tenants["acme"], counts(100, 50, 0));
-    assert_eq!(stat.tenants["globex"], counts(50, 50, 0));
-    assert_eq!(stat.tenants["initech"], Counts { rejected, ..counts(0, 0, 50) });
+    let of_acme = [(Codec::Native, counts(50, 50, 0)), (Codec::Flespi, counts(50, 0, 0))];
+    assert_eq!(stat.tenants["acme"], BTreeMap::from(of_acme));
+    assert_eq!(stat.tenants["globex"], BTreeMap::from([(Codec::Native, counts(50, 50, 0))]));
+    assert_eq!(stat.tenants["initech"], BTreeMap::from([(Codec::Native, Counts { rejected, ..counts(0, 0, 50) })]));
     assert_eq!(stat.counts(), Counts { rejected, ..counts(150, 100, 50) });
     assert_eq!((stat.first, stat.last, stat.total().frames, stat.total().fixes), (1, 50, 50, 150));
     assert_eq!(stat.received_at, Some((TimestampMs(0), TimestampMs(49_000))));

@@ -55,7 +55,7 @@ fn bytes_a_fix(fixes: &mut [(DriverKey, Fix)], received_at: impl Fn(i64, usize, 
             encoder.fix(driver, fix, index % 10 == 0);
             counts.count(if index % 10 == 0 { Verdict::Late } else { Verdict::Accepted });
         }
-        encoder.counters(turn[0].0.tenant(), &counts);
+        encoder.counters(turn[0].0.tenant(), Codec::Native, &counts);
         bytes += encoder.finish().len_bytes();
     }
     bytes as f64 / fixes.len() as f64

@@ -23,6 +23,7 @@ use super::close::Close;
 use super::config::Config;
 use super::connection::{Connection, Phase};
 use super::mailbox::{ConnectionRef, Mailbox, Message};
+use super::mapping::Mapping;
 use super::outbox::Outbox;
 use super::router::{FromRouter, Router};
 use super::stats::Stats;
@@ -51,6 +52,7 @@ const EVENTS: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) config: Arc<Config>,
+    pub(super) mapping: Arc<Mapping>,
     pub(super) worker: usize,
     pub(super) ingress: Ingress,
     pub(super) outbox: Outbox,

@@ -5,14 +5,15 @@
 //!
 //! | kind | chunk | then |
 //! |---|---|---|
-//! | 1 | head, the first | version (varint, 1), the frame it stands for (varint), whether there is a store (byte), the frame behind which the store began (varint) |
+//! | 1 | head, the first | version (varint, 2), the frame it stands for (varint), whether there is a store (byte), the frame behind which the store began (varint) |
 //! | 2 | books of a shard | its appender (varint), its last frame that they count (varint), pages to the end of the chunk |
 //! | 3 | drivers | drivers to the end of the chunk |
 //! | 4 | end, the last | the highest frame of which anything may be in it (varint), the frame up to which it relies on the store (varint) |
 //!
-//! | page of a tenant | |
+//! | page of a tenant's fixes of one codec | |
 //! |---|---|
 //! | tenant | length (byte), name |
+//! | codec | its number (byte) |
 //! | counters | as [`Counts::pack`] puts them |
 //!
 //! | driver | |
@@ -28,6 +29,7 @@
 //! A fleet of 1,000 buses, each of which has its newest fix in the snapshot and more in the store, takes 27 bytes a driver
 //! and its name (the test says so).
 
+use crate::codec::Codec;
 use crate::counts::{COUNTS_BYTES_MAX, Counts};
 use crate::fix::Fix;
 use crate::ids::{TenantId, is_driver_id, is_tenant_id};
@@ -36,10 +38,11 @@ use crate::limits::{DRIVER_ID_BYTES_MAX, TENANT_ID_BYTES_MAX};
 use crate::packed::{
     FIX_BYTES_MAX, Packer, Unpacker, VARINT_BYTES_MAX, put_signed, put_varint, take_signed, take_varint,
 };
+use crate::pipeline::account::Counted;
 use crate::pipeline::window::Gone;
 use crate::units::TimestampMs;
 
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 const HEAD: u8 = 1;
 const BOOKS: u8 = 2;
@@ -50,8 +53,8 @@ const HAS_TENANT: u8 = 1;
 const HAS_FLOOR: u8 = 1 << 1;
 const HAS_FORGOTTEN: u8 = 1 << 2;
 
-/// Most that a tenant's page takes.
-const PAGE_BYTES_MAX: usize = 1 + TENANT_ID_BYTES_MAX + COUNTS_BYTES_MAX;
+/// Most that a page takes.
+const PAGE_BYTES_MAX: usize = 2 + TENANT_ID_BYTES_MAX + COUNTS_BYTES_MAX;
 
 /// Most that a driver takes without its fixes.
 const DRIVER_BYTES_MAX: usize = 3 + TENANT_ID_BYTES_MAX + DRIVER_ID_BYTES_MAX + 3 * VARINT_BYTES_MAX;
@@ -103,7 +106,7 @@ pub(super) fn end(end: End) -> Vec<u8> {
 }
 
 /// A shard's books, in as many chunks as they need, one at least.
-pub(super) fn books(appender: u16, ended: u64, pages: &[(TenantId, Counts)]) -> Vec<Vec<u8>> {
+pub(super) fn books(appender: u16, ended: u64, pages: &[Counted]) -> Vec<Vec<u8>> {
     let begin = || {
         let mut chunk = vec![BOOKS];
         put_varint(&mut chunk, u64::from(appender));
@@ -112,11 +115,12 @@ pub(super) fn books(appender: u16, ended: u64, pages: &[(TenantId, Counts)]) -> 
     };
     let mut chunks = Vec::new();
     let mut chunk = begin();
-    for (tenant, counts) in pages {
+    for Counted { tenant, codec, counts } in pages {
         if chunk.len() >= CHUNK_BYTES {
             chunks.push(std::mem::replace(&mut chunk, begin()));
         }
         put_name(&mut chunk, tenant.as_str());
+        chunk.push(*codec as u8);
         counts.pack(&mut chunk);
     }
     chunks.push(chunk);
@@ -273,14 +277,15 @@ impl<'a> Chunk<'a> {
 }
 
 impl<'a> Books<'a> {
-    /// The next tenant's page; `None` behind the last.
-    pub(super) fn next(&mut self) -> Result<Option<(&'a str, Counts)>, Malformed> {
+    /// The next page; `None` behind the last.
+    pub(super) fn next(&mut self) -> Result<Option<(&'a str, Codec, Counts)>, Malformed> {
         if self.input.is_empty() { Ok(None) } else { self.page().map(Some).ok_or(Malformed) }
     }
 
-    fn page(&mut self) -> Option<(&'a str, Counts)> {
+    fn page(&mut self) -> Option<(&'a str, Codec, Counts)> {
         let tenant = take_name(&mut self.input, is_tenant_id)?;
-        Some((tenant, Counts::unpack(&mut self.input)?))
+        let codec = *Codec::ALL.get(usize::from(take_byte(&mut self.input)?))?;
+        Some((tenant, codec, Counts::unpack(&mut self.input)?))
     }
 }
 
@@ -386,7 +391,7 @@ mod tests {
         }
         let written = End { upto: 11, stored: 3 };
         assert!(matches!(Chunk::read(&end(written), 9), Ok(Chunk::End(read)) if read == written));
-        for unknown in [&[][..], &[0], &[5, 1], &[HEAD, 2, 9, 0, 0], &[HEAD, 1, 9, 2, 0], &[END, 1], &[END, 1, 1, 1]] {
+        for unknown in [&[][..], &[0], &[5, 1], &[HEAD, 1, 9, 0, 0], &[HEAD, 2, 9, 2, 0], &[END, 1], &[END, 1, 1, 1]] {
             assert!(Chunk::read(unknown, 9).is_err(), "{unknown:?}");
         }
     }
@@ -395,15 +400,19 @@ mod tests {
     fn books_of_many_tenants_take_several_chunks() {
         let mut counts = Counts { stored: 5, duplicate: 1 << 40, ..Counts::default() };
         counts.rejected[9] = 3;
-        let pages: Vec<_> = (0..40_000).map(|n| (TenantId::new(&format!("tenant-{n}")).unwrap(), counts)).collect();
+        let page = |n: usize| {
+            let tenant = TenantId::new(&format!("tenant-{}", n / Codec::COUNT)).unwrap();
+            Counted { tenant, codec: Codec::ALL[n % Codec::COUNT], counts }
+        };
+        let pages: Vec<_> = (0..40_000).map(page).collect();
         let chunks = books(3, 77, &pages);
         assert!(chunks.len() > 1 && chunks.iter().all(|chunk| chunk.len() <= CHUNK_BYTES_MAX));
         let mut read = Vec::new();
         for chunk in &chunks {
             let Ok(Chunk::Books(mut books)) = Chunk::read(chunk, SNAPSHOT) else { panic!("no books") };
             assert_eq!((books.appender, books.ended), (3, 77));
-            while let Some((tenant, counts)) = books.next().unwrap() {
-                read.push((TenantId::new(tenant).unwrap(), counts));
+            while let Some((tenant, codec, counts)) = books.next().unwrap() {
+                read.push(Counted { tenant: TenantId::new(tenant).unwrap(), codec, counts });
             }
         }
         assert_eq!(read, pages);

@@ -99,9 +99,9 @@ impl Recovering {
                     ended.resize(appender + 1, 0);
                 }
                 ended[appender] = books.ended;
-                while let Some((tenant, counts)) = books.next()? {
+                while let Some((tenant, codec, counts)) = books.next()? {
                     let tenant = self.recover_tenant(tenant).ok_or(Malformed)?;
-                    self.books[0].recover(&tenant, &counts);
+                    self.books[0].recover(&tenant, codec, &counts);
                 }
             }
             Chunk::Drivers(mut drivers) => {

@@ -36,9 +36,14 @@ fn names(driver: u8) -> (&'static str, String) {
     (["acme", "zeta"][usize::from(driver) % 2], format!("d{driver}"))
 }
 
+/// Several of them for either tenant.
+fn codec(driver: u8) -> Codec {
+    [Codec::Native, Codec::Flespi, Codec::Recording][usize::from(driver) % 3]
+}
+
 fn judge(running: &Running, driver: u8, elements: &[Element]) -> Vec<Verdict> {
     let (tenant, name) = names(driver);
-    running.judge_of(tenant, &name, Received::Live(NOW), elements)
+    running.judge_as(codec(driver), tenant, &name, Received::Live(NOW), elements)
 }
 
 fn finish(taking: Option<Taking<'_>>) {
@@ -106,7 +111,7 @@ fn snapshots_in(dir: &Path) -> Vec<PathBuf> {
 struct Answers {
     tracks: Vec<Vec<i64>>,
     latest: Vec<Option<i64>>,
-    books: Vec<(TenantId, account::Page)>,
+    books: Vec<(TenantId, account::Account)>,
     drivers: usize,
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn read<T>(data_dir: &Path, of: impl Fn(&Fix) -> T) -> Journalled<T> 
                     let driver = driver.clone().expect("a fix has a driver");
                     drivers.entry(driver).or_default().push(of(&fix));
                 }
-                Record::Counters { tenant, counts } => counters.entry(tenant.to_owned()).or_default().add(&counts),
+                Record::Counters { tenant, counts, .. } => counters.entry(tenant.to_owned()).or_default().add(&counts),
             }
         }
         Ok(())

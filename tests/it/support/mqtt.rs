@@ -186,6 +186,17 @@ pub(crate) fn connect(version: Version, client_id: &str, keep_alive_s: u16) -> V
     packet(0x10, &body)
 }
 
+/// CONNECT of version 3.1.1 with a clean session and a will at QoS 1.
+pub(crate) fn connect_with_will(client_id: &str, topic: &str, payload: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, b"MQTT");
+    body.extend_from_slice(&[Version::V4 as u8, 0x0E, 0, 60]);
+    for field in [client_id, topic, payload] {
+        text(&mut body, field.as_bytes());
+    }
+    packet(0x10, &body)
+}
+
 /// PUBLISH; the id counts from QoS 1 on.
 pub(crate) fn publish(version: Version, topic: &str, payload: &[u8], qos: u8, id: u16) -> Vec<u8> {
     publish_raw(version, topic.as_bytes(), payload, qos, id)

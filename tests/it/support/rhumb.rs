@@ -283,33 +283,63 @@ impl Rhumb {
         samples.collect()
     }
 
-    /// A tenant's books, after holding that they balance.
+    /// A tenant's books, after holding that they balance, and those of its codecs.
     pub(crate) fn books(&self, tenant: &str) -> Books {
-        let label = format!("tenant=\"{tenant}\"");
+        self.books_by_codec(tenant).0
+    }
+
+    /// A tenant's books and those of its codecs, after holding that all balance and the codecs come to the tenant.
+    pub(crate) fn books_by_codec(&self, tenant: &str) -> (Books, BTreeMap<String, Books>) {
         let metrics = self.metrics();
-        let sum = |name: &str| {
-            let of_tenant =
-                metrics.iter().filter(|(sample, _)| sample.split('{').next() == Some(name) && sample.contains(&label));
-            of_tenant.map(|(_, value)| *value as u64).sum()
+        let tenant = format!("tenant=\"{tenant}\"");
+        let all = Books::read(&metrics, "rhumb_fixes", &[&tenant]);
+        let codecs = metrics.keys().filter(|sample| sample.starts_with("rhumb_codec_fixes_received_total{"));
+        let codecs = codecs.filter(|sample| sample.contains(&tenant)).map(|sample| {
+            let codec = sample.split_once("codec=\"").unwrap().1.split_once('"').unwrap().0;
+            let label = format!("codec=\"{codec}\"");
+            (codec.to_owned(), Books::read(&metrics, "rhumb_codec_fixes", &[&tenant, &label]))
+        });
+        let codecs: BTreeMap<String, Books> = codecs.collect();
+        let mut sum = Books::default();
+        for books in codecs.values() {
+            sum.received += books.received;
+            sum.stored += books.stored;
+            sum.duplicate += books.duplicate;
+            sum.rejected += books.rejected;
+            sum.in_flight += books.in_flight;
+        }
+        assert_eq!(sum, all, "the codecs do not come to their tenant: {codecs:?}");
+        (all, codecs)
+    }
+}
+
+impl Books {
+    /// The samples with these labels of the families that begin so, after holding that they balance.
+    fn read(metrics: &BTreeMap<String, f64>, families: &str, labels: &[&str]) -> Self {
+        let sum = |family: &str| {
+            let name = format!("{families}_{family}");
+            let of_family = metrics.iter().filter(|(sample, _)| sample.split('{').next() == Some(&name));
+            let labelled = of_family.filter(|(sample, _)| labels.iter().all(|label| sample.contains(label)));
+            labelled.map(|(_, value)| *value as u64).sum()
         };
-        let books = Books {
-            received: sum("rhumb_fixes_received_total"),
-            stored: sum("rhumb_fixes_stored_total"),
-            duplicate: sum("rhumb_fixes_duplicate_total"),
-            rejected: sum("rhumb_fixes_rejected_total"),
-            in_flight: sum("rhumb_fixes_in_flight"),
+        let books = Self {
+            received: sum("received_total"),
+            stored: sum("stored_total"),
+            duplicate: sum("duplicate_total"),
+            rejected: sum("rejected_total"),
+            in_flight: sum("in_flight"),
         };
         assert_eq!(
             books.received,
             books.stored + books.duplicate + books.rejected + books.in_flight,
-            "the books do not balance: {books:?}"
+            "the books do not balance: {books:?} of {labels:?}"
         );
         books
     }
 }
 
-/// What became of a tenant's fixes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What became of fixes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Books {
     pub(crate) received: u64,
     pub(crate) stored: u64,

@@ -1,0 +1,310 @@
+//! Every wire format through its own door: published or posted, acknowledged once durable, shown in the engine's units, told to
+//! subscribers as native JSON, and in the books by codec.
+
+use std::collections::BTreeMap;
+
+use rhumb::fix::Fix;
+use rhumb::units::{Position, TimestampMs};
+use rhumb::wire::compact;
+use serde_json::{Value, json};
+
+use crate::support::http::{self, Response};
+use crate::support::mqtt::{self, Client, PUBACK, SUBACK, VERSIONS, Version};
+use crate::support::rhumb::{Books, Rhumb};
+use crate::support::{native_fix, topic, wait_for};
+
+/// A place in Ljubljana at 2023-11-14T22:13:20Z, moving at 10 m/s to the west, as each format says it.
+const TIME_S: u64 = 1_700_000_000;
+
+fn owntracks(time_s: u64) -> String {
+    json!({"_type": "location", "lat": 46.0569, "lon": 14.5058, "tst": time_s, "vel": 36, "cog": 270, "alt": 295, "acc": 12,
+           "batt": 81, "tid": "ph"})
+    .to_string()
+}
+
+fn flespi(time_s: u64) -> String {
+    json!([{"ident": "352093081452251", "timestamp": time_s as f64, "position.latitude": 46.0569,
+            "position.longitude": 14.5058, "position.speed": 36, "position.direction": 270, "position.altitude": 295,
+            "position.satellites": 9, "position.valid": true}])
+    .to_string()
+}
+
+fn teltonika(time_s: u64) -> String {
+    json!({"state": {"reported": {"ts": time_s * 1_000, "pr": 0, "latlng": "46.0569,14.5058", "alt": 295, "ang": 270,
+                                  "sat": 9, "sp": 36, "evt": 0, "239": 1}}})
+    .to_string()
+}
+
+fn osmand(id: &str, time_s: u64) -> String {
+    // 10 m/s in knots.
+    format!("id={id}&lat=46.0569&lon=14.5058&timestamp={time_s}&speed=19.4384449244&bearing=270&altitude=295&batt=81")
+}
+
+fn traccar(id: &str, time_s: u64) -> String {
+    let time = format!("2023-11-14T22:13:{:02}.000Z", time_s - TIME_S + 20);
+    let coords = json!({"latitude": 46.0569, "longitude": 14.5058, "speed": 10, "heading": 270, "altitude": 295});
+    json!({"device_id": id, "location": {"timestamp": time, "coords": coords, "battery": {"level": 0.81}}}).to_string()
+}
+
+/// Holds that a driver's only fix is the one of the payloads.
+fn assert_shown(rhumb: &Rhumb, driver: &str) {
+    let track = rhumb.track("default", driver);
+    let [fix] = track.as_slice() else { panic!("{driver}: {track:?}") };
+    assert_eq!(fix["timestamp"], "2023-11-14T22:13:20Z", "{driver}");
+    let number = |key: &str| fix[key].as_f64().unwrap_or_else(|| panic!("{driver}: no {key} in {fix}"));
+    for (key, expected) in
+        [("latitude", 46.0569), ("longitude", 14.5058), ("speed", 10.0), ("heading", 270.0), ("altitude", 295.0)]
+    {
+        assert!((number(key) - expected).abs() < 0.001, "{driver}: {key} of {fix}");
+    }
+}
+
+fn post(rhumb: &Rhumb, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    http::request(rhumb.http(), "POST", path, headers, body.as_bytes())
+}
+
+fn stored(books: &BTreeMap<String, Books>) -> BTreeMap<&str, u64> {
+    books.iter().map(|(codec, books)| (codec.as_str(), books.stored)).collect()
+}
+
+#[test]
+fn mapped_topics_are_acknowledged_and_shown() {
+    let rhumb = Rhumb::start(&[]);
+    for (version, suffix) in VERSIONS.into_iter().zip(["4", "5"]) {
+        let mut client = Client::connect(rhumb.mqtt(), version, &format!("tracker-{suffix}"));
+        let publishes = [
+            (format!("owntracks/ann/{suffix}"), owntracks(TIME_S), format!("ann:{suffix}")),
+            (format!("flespi/message/gw/devices/55{suffix}"), flespi(TIME_S), format!("55{suffix}")),
+            (format!("teltonika/35209308{suffix}/data"), teltonika(TIME_S), format!("35209308{suffix}")),
+        ];
+        for (id, (topic, payload, driver)) in (1..).zip(publishes) {
+            client.publish_acked(&topic, &payload, id);
+            assert_shown(&rhumb, &driver);
+        }
+        // What holds no fix is acknowledged as well, and so is what cannot be read.
+        client.publish_acked(&format!("owntracks/ann/{suffix}"), r#"{"_type":"lwt","tst":1}"#, 9);
+        client.publish_acked(&format!("owntracks/ann/{suffix}"), "hello", 10);
+    }
+    let (books, codecs) = rhumb.books_by_codec("default");
+    assert_eq!((books.stored, books.rejected), (6, 2));
+    assert_eq!(stored(&codecs), BTreeMap::from([("owntracks", 2), ("flespi", 2), ("teltonika", 2)]));
+    assert_eq!(codecs["owntracks"].rejected, 2);
+    assert_eq!(rhumb.metrics()[r#"rhumb_payloads_skipped_total{codec="owntracks"}"#], 2.0);
+}
+
+#[test]
+fn subscribers_are_told_in_native_json_whatever_the_codec_was() {
+    let rhumb = Rhumb::start(&[]);
+    let mut subscriber = Client::connect(rhumb.mqtt(), Version::V4, "dispatch");
+    subscriber.send(&mqtt::subscribe(Version::V4, "tenant/default/driver/+/location", 0, 1)).unwrap();
+    subscriber.expect(SUBACK);
+    Client::connect(rhumb.mqtt(), Version::V5, "phone").publish_acked("owntracks/ann/phone", &owntracks(TIME_S), 1);
+    let told = subscriber.expect(3);
+    let topic_len = usize::from(u16::from_be_bytes([told.body[0], told.body[1]]));
+    let (topic, payload) = told.body[2..].split_at(topic_len);
+    assert_eq!(std::str::from_utf8(topic).unwrap(), "tenant/default/driver/ann:phone/location");
+    let fix: Value = serde_json::from_slice(payload).unwrap();
+    assert_eq!((&fix["driver_id"], &fix["timestamp"]), (&"ann:phone".into(), &"2023-11-14T22:13:20Z".into()));
+    assert_eq!((&fix["speed"], &fix["latitude"]), (&10.into(), &46.0569.into()));
+}
+
+#[test]
+fn a_topic_that_comes_to_no_id_is_refused() {
+    let rhumb = Rhumb::start(&[]);
+    for topic in ["owntracks/ann/my phone", "owntracks//phone", "teltonika/ä/data"] {
+        let mut client = Client::connect(rhumb.mqtt(), Version::V5, "odd");
+        client.send(&mqtt::publish(Version::V5, topic, owntracks(TIME_S).as_bytes(), 1, 1)).unwrap();
+        assert_eq!(client.expect(PUBACK).ack_reason(), 0x90, "{topic}");
+        client.publish_acked("owntracks/ann/phone", &owntracks(TIME_S), 2);
+        let mut old = Client::connect(rhumb.mqtt(), Version::V4, "old");
+        old.send(&mqtt::publish(Version::V4, topic, owntracks(TIME_S).as_bytes(), 1, 1)).unwrap();
+        assert_eq!(old.receive(), None, "{topic}");
+    }
+    assert_eq!(rhumb.books("default").stored, 1);
+}
+
+#[test]
+fn topics_are_mapped_as_configured() {
+    let ingest = r#"mqtt.ingest=[{topic="fleet/{tenant}/{car}/up",codec="flespi",driver="car-{car}",tenant="{tenant}"},{topic="gate",codec="native",driver="gate",tenant="yard"}]"#;
+    let rhumb = Rhumb::start(&[ingest]);
+    let mut client = Client::connect(rhumb.mqtt(), Version::V4, "c");
+    client.publish_acked("fleet/acme/7/up", &flespi(TIME_S), 1);
+    client.publish_acked("gate", &native_fix(1), 2);
+    // No longer mapped, and so nothing but a message.
+    client.publish_acked("owntracks/ann/phone", &owntracks(TIME_S), 3);
+    // As ever.
+    client.publish_acked(&topic("acme", "d"), &native_fix(1), 4);
+    assert_eq!(rhumb.track("acme", "car-7").len(), 1);
+    assert_eq!(rhumb.track("yard", "gate").len(), 1);
+    assert_eq!(stored(&rhumb.books_by_codec("acme").1), BTreeMap::from([("flespi", 1), ("native", 1)]));
+    assert_eq!(rhumb.books("default").received, 0);
+}
+
+#[test]
+fn a_mapping_that_cannot_be_meant_ends_the_start() {
+    let rhumb = Rhumb::start(&[]);
+    let cases = [
+        (r#"[{topic="a/{b}",codec="flespi",driver="{c}"}]"#, "mqtt.ingest.driver: found \"{c}\""),
+        (r#"[{topic="a/{b}",codec="flespy",driver="{b}"}]"#, "mqtt.ingest.codec: found \"flespy\""),
+        (r#"[{topic="tenant/{t}/driver/{d}/{x}",codec="native",driver="{d}"}]"#, "mqtt.ingest.topic: found"),
+        (r#"[{topic="a/{b}",codec="flespi"}]"#, "mqtt.ingest: found missing field `driver`"),
+        (r#"[7]"#, "mqtt.ingest: found"),
+    ];
+    for (ingest, expected) in cases {
+        let said = rhumb.run(&["check-config", "--set", &format!("mqtt.ingest={ingest}")]);
+        let error = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!(said.status.code(), Some(78), "{ingest}: {error}");
+        assert!(error.contains(expected), "{ingest}: {error}");
+    }
+}
+
+#[test]
+fn wills_on_mapped_topics_are_fixes() {
+    let rhumb = Rhumb::start(&[]);
+    for (client_id, will) in [("left", owntracks(TIME_S)), ("farewell", r#"{"_type":"lwt","tst":1}"#.to_owned())] {
+        let mut client = Client::open(rhumb.mqtt(), Version::V4);
+        client.send(&mqtt::connect_with_will(client_id, "owntracks/ann/phone", &will)).unwrap();
+        assert_eq!(client.receive().unwrap().connack_code(), 0);
+        client.hang_up();
+    }
+    wait_for("both wills", || {
+        let skipped = rhumb.metrics().get(r#"rhumb_payloads_skipped_total{codec="owntracks"}"#).copied();
+        (skipped == Some(1.0) && rhumb.books("default").stored == 1).then_some(())
+    });
+    assert_shown(&rhumb, "ann:phone");
+}
+
+#[test]
+fn osmand_and_traccar_clients_post_to_one_path() {
+    let rhumb = Rhumb::start(&[]);
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let json = [("Content-Type", "application/json")];
+    let get = |path: &str| http::request(rhumb.http(), "GET", path, &[], b"");
+    assert_eq!(get(&format!("/osmand?{}", osmand("got", TIME_S))).status, 200);
+    assert_eq!(post(&rhumb, &format!("/osmand?{}", osmand("posted", TIME_S)), &[], "").status, 200);
+    assert_eq!(post(&rhumb, "/osmand", &form, &osmand("form", TIME_S)).status, 200);
+    assert_eq!(post(&rhumb, "/osmand", &json, &traccar("client", TIME_S)).status, 200);
+    assert_eq!(post(&rhumb, "/osmand", &[], &traccar("shown", TIME_S)).status, 200);
+    for driver in ["got", "posted", "form", "client", "shown"] {
+        assert_shown(&rhumb, driver);
+    }
+    // Sent again because the answer was lost, and refused by a rule: neither is worth another try.
+    assert_eq!(get(&format!("/osmand?{}", osmand("got", TIME_S))).status, 200);
+    assert_eq!(get("/osmand?id=got&lat=0&lon=0&timestamp=1700000001").status, 200);
+    let (books, codecs) = rhumb.books_by_codec("default");
+    assert_eq!((books.stored, books.duplicate, books.rejected), (5, 1, 1));
+    assert_eq!(stored(&codecs), BTreeMap::from([("osmand", 3), ("traccar", 2)]));
+
+    let parameter = |response: Response, status: u16| response.problem(status)["parameter"].clone();
+    assert_eq!(parameter(get("/osmand?lat=1&lon=2"), 400), "id");
+    assert_eq!(parameter(get("/osmand?id=a%20b&lat=1&lon=2"), 400), "id");
+    assert_eq!(parameter(get("/osmand"), 400), "id");
+    assert_eq!(parameter(get("/osmand?id=got&lat=x&lon=2"), 400), "query");
+    assert_eq!(parameter(post(&rhumb, "/osmand", &json, r#"{"location":{}}"#), 400), "device_id");
+    assert_eq!(parameter(post(&rhumb, "/osmand", &json, r#"{"device_id":"d"}"#), 400), Value::Null);
+    let foreign = [("Sec-Fetch-Site", "cross-site")];
+    let path = format!("/osmand?{}", osmand("lured", TIME_S));
+    http::request(rhumb.http(), "GET", &path, &foreign, b"").problem(403);
+    assert_eq!(rhumb.track("default", "lured").len(), 0);
+    assert_eq!(rhumb.books("default").rejected, 3, "what cannot be read was received too");
+}
+
+#[test]
+fn owntracks_apps_are_answered_with_a_list() {
+    let rhumb = Rhumb::start(&[]);
+    let phone = [("X-Limit-U", "ann"), ("X-Limit-D", "phone"), ("X-Tenant", "acme")];
+    let list = |response: Response| assert_eq!(response.json(200), json!([]));
+    list(post(&rhumb, "/owntracks", &phone, &owntracks(TIME_S)));
+    list(post(&rhumb, "/owntracks?u=bob&d=tab", &[], &owntracks(TIME_S)));
+    list(post(&rhumb, "/owntracks", &[("Authorization", "Basic Ym9iOnNlY3JldA==")], &owntracks(TIME_S)));
+    list(post(&rhumb, "/owntracks", &[], ""));
+    list(post(&rhumb, "/owntracks", &phone, r#"{"_type":"waypoint","tst":1}"#));
+    assert_eq!(rhumb.track("acme", "ann:phone").len(), 1);
+    assert_shown(&rhumb, "bob:tab");
+    assert_shown(&rhumb, "bob");
+    assert_eq!(rhumb.metrics()[r#"rhumb_payloads_skipped_total{codec="owntracks"}"#], 2.0);
+
+    assert_eq!(post(&rhumb, "/owntracks", &[], &owntracks(TIME_S)).problem(400)["parameter"], "X-Limit-U");
+    let odd = [("X-Limit-U", "an n"), ("X-Limit-D", "phone")];
+    assert_eq!(post(&rhumb, "/owntracks", &odd, &owntracks(TIME_S)).problem(400)["parameter"], "X-Limit-U");
+    post(&rhumb, "/owntracks", &phone, "{").problem(400);
+    post(&rhumb, "/owntracks", &phone, r#"{"_type":"location","tst":1}"#).problem(400);
+    assert_eq!(stored(&rhumb.books_by_codec("acme").1), BTreeMap::from([("owntracks", 1)]));
+}
+
+#[test]
+fn a_compact_batch_goes_where_native_json_does() {
+    let rhumb = Rhumb::start(&[]);
+    let position = Position { latitude_e7: 460_569_000, longitude_e7: 145_058_000 };
+    let fix = |time_s: u64| Fix::at(TimestampMs(time_s as i64 * 1_000), position);
+    let mut batch = Vec::new();
+    compact::encode(&[fix(TIME_S), fix(TIME_S + 1), fix(TIME_S + 2)], &mut batch);
+    for version in VERSIONS {
+        let mut client = Client::connect(rhumb.mqtt(), version, "saving");
+        client.send(&mqtt::publish(version, &topic("default", "saving"), &batch, 1, 1)).unwrap();
+        assert_eq!(client.expect(PUBACK).ack_reason(), 0);
+        client.publish_acked(&topic("default", "saving"), &native_fix(3), 2);
+    }
+    let times: Vec<_> = rhumb.track_times_ms("default", "saving", 0);
+    assert_eq!(times, [0, 1, 2, 3].map(|n| (TIME_S as i64 + n) * 1_000));
+    let (books, codecs) = rhumb.books_by_codec("default");
+    assert_eq!((books.stored, books.duplicate), (4, 4));
+    assert_eq!(stored(&codecs), BTreeMap::from([("compact", 3), ("native", 1)]));
+}
+
+/// Sends everything that a device of each format has, over every door.
+fn send_all(rhumb: &Rhumb, times: std::ops::Range<u64>) {
+    let mut client = Client::connect(rhumb.mqtt(), Version::V4, "all");
+    for (id, time_s) in (1..).step_by(4).zip(times) {
+        client.publish_acked("owntracks/u/d", &owntracks(time_s), id);
+        client.publish_acked("flespi/message/gw/devices/1", &flespi(time_s), id + 1);
+        client.publish_acked("teltonika/2/data", &teltonika(time_s), id + 2);
+        client.publish_acked(&topic("default", "3"), &native_fix(time_s - TIME_S), id + 3);
+        let path = format!("/osmand?{}", osmand("4", time_s));
+        assert_eq!(http::request(rhumb.http(), "GET", &path, &[], b"").status, 200);
+        assert_eq!(post(rhumb, "/osmand", &[], &traccar("5", time_s)).status, 200);
+    }
+}
+
+#[test]
+fn the_books_of_every_codec_balance_after_kill_9_and_redelivery() {
+    let mut rhumb = Rhumb::start(&[]);
+    // A refusal of each, which has to survive as well.
+    let mut client = Client::connect(rhumb.mqtt(), Version::V5, "refused");
+    client.publish_acked("owntracks/u/d", r#"{"_type":"location","lat":0,"lon":0,"tst":1700000000}"#, 1);
+    client.publish_acked("flespi/message/gw/devices/1", "no", 2);
+    send_all(&rhumb, TIME_S..TIME_S + 10);
+    let codecs = ["flespi", "native", "osmand", "owntracks", "teltonika", "traccar"];
+    let expected = |stored: u64, duplicate: u64| -> BTreeMap<String, Books> {
+        let books = |codec: &str| {
+            let rejected = u64::from(matches!(codec, "owntracks" | "flespi"));
+            Books { received: stored + duplicate + rejected, stored, duplicate, rejected, in_flight: 0 }
+        };
+        codecs.iter().map(|codec| ((*codec).to_owned(), books(codec))).collect()
+    };
+    assert_eq!(rhumb.books_by_codec("default").1, expected(10, 0));
+    for kill in 1..=3 {
+        rhumb.kill9();
+        rhumb.restart();
+        assert_eq!(rhumb.books_by_codec("default").1, expected(10 + 5 * (kill - 1), 10 * (kill - 1)), "kill {kill}");
+        // Half of it again, as after an acknowledgement that was lost, and some more.
+        let begin = TIME_S + 5 * (kill - 1);
+        send_all(&rhumb, begin..begin + 15);
+        assert_eq!(rhumb.books_by_codec("default").1, expected(10 + 5 * kill, 10 * kill), "after kill {kill}");
+    }
+    // A clean end takes a snapshot, from which the next start has the books.
+    assert_eq!(rhumb.terminate().0.code(), Some(0));
+    rhumb.restart();
+    assert_eq!(rhumb.books_by_codec("default").1, expected(25, 30));
+    for driver in ["u:d", "1", "2", "3", "4", "5"] {
+        assert_eq!(rhumb.track("default", driver).len(), 25, "{driver}");
+    }
+    assert_eq!(rhumb.terminate().0.code(), Some(0));
+    let stat = rhumb.run(&["journal", "stat", "--json"]);
+    let stat: Value = serde_json::from_slice(&stat.stdout).unwrap();
+    let of_codecs = &stat["tenants"]["default"]["codecs"];
+    for codec in codecs {
+        assert_eq!((&of_codecs[codec]["stored"], &of_codecs[codec]["duplicate"]), (&25.into(), &30.into()), "{stat}");
+    }
+    assert_eq!(stat["tenants"]["default"]["stored"], 150);
+}
