@@ -34,7 +34,7 @@ pub const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// Snapshots that are kept: if the newest does not read, the one before it and the journal behind that still do.
 pub(super) const KEPT: usize = 2;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 40;
 const CHUNK_HEADER_BYTES: usize = 8;
 const MAGIC: &[u8; 8] = b"RHUMBSNP";
