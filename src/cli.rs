@@ -83,13 +83,13 @@ struct ReplayArgs {
     #[arg(long, conflicts_with_all = ["files", "mqtt", "speed"])]
     rejected: bool,
     /// With --rejected, only what was received since: 90s, 30m, 1h, 7d, or an RFC 3339 time
-    #[arg(long, value_name = "TIME", requires = "rejected", value_parser = rejected::since)]
+    #[arg(long, value_name = "TIME", conflicts_with = "files", value_parser = rejected::since)]
     since: Option<TimestampMs>,
     /// With --rejected, only what was refused for this
-    #[arg(long, requires = "rejected")]
+    #[arg(long, conflicts_with = "files")]
     reason: Option<Reason>,
     /// With --rejected, only payloads of this codec
-    #[arg(long, requires = "rejected")]
+    #[arg(long, conflicts_with = "files")]
     codec: Option<Codec>,
     /// Whose fixes they are [default: default]; with --rejected, only this tenant's
     #[arg(long, value_parser = TenantId::new)]

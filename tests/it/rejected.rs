@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::support::http;
 use crate::support::mqtt::{self, Client, PUBACK, Version};
 use crate::support::rhumb::{Rhumb, copy_dir};
 use crate::support::{fix_time_ms, topic, wait_for};
@@ -250,4 +251,26 @@ fn rows_of_a_recording_are_on_record_as_they_stood() {
     assert!(lines.iter().all(|line| line["codec"] == "recording"));
     let summary: Value = serde_json::from_str(&run(&["replay", "--rejected", "--json"])).unwrap();
     assert_eq!((&summary["rows"], &summary["left_out"]), (&json!(0), &json!(2)));
+}
+
+#[test]
+fn payloads_of_other_codecs_are_judged_again_as_what_they_were() {
+    let mut rhumb = Rhumb::start(&["registry.open=false"]);
+    let headers = [("X-Tenant", "acme")];
+    let osmand = "/osmand?id=phone&lat=52&lon=21&timestamp=1700000000&speed=10";
+    assert!(http::request(rhumb.http(), "GET", osmand, &headers, b"").status < 300);
+    let owntracks = br#"{"_type":"location","lat":52,"lon":21,"tst":1700000000}"#;
+    assert!(http::request(rhumb.http(), "POST", "/owntracks?u=ann&d=car", &headers, owntracks).status < 300);
+    for (driver, codec) in [("phone", "osmand"), ("ann:car", "owntracks")] {
+        let found = rejections(&rhumb, "acme", driver, 1);
+        assert_eq!((&found[0]["codec"], &found[0]["reason"]), (&json!(codec), &json!("unknown_driver")));
+    }
+    assert!(rhumb.terminate().0.success());
+    let said = rhumb.run(&["replay", "--rejected", "--json"]);
+    let summary: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!((&summary["stored"], &summary["left_out"]), (&json!(2), &json!(0)), "{summary}");
+    rhumb.restart();
+    for driver in ["phone", "ann:car"] {
+        assert_eq!(rhumb.track_times_ms("acme", driver, 0), [fix_time_ms(0) as i64]);
+    }
 }
