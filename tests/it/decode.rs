@@ -46,7 +46,7 @@ fn each_codec_is_shown_in_native_form() {
         ),
         ("teltonika", r#"{"state":{"reported":{"ts":1708093024000,"latlng":"52.5,21.25","sp":54}}}"#),
     ] {
-        assert_eq!(decoded(codec, payload.as_bytes()), [fix.clone()], "{codec}");
+        assert_eq!(decoded(codec, payload.as_bytes()), std::slice::from_ref(&fix), "{codec}");
     }
     let query = b"id=d1&lat=52.5&lon=21.25&timestamp=1708093024&speed=29.1576674\n";
     assert_eq!(decoded("osmand", query), [fix]);
