@@ -76,7 +76,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ReplayArgs {
-    /// CSV or GPX, plain or .gz
+    /// CSV, GPX, or .rec of the OwnTracks Recorder, plain or .gz
     #[arg(required_unless_present = "rejected", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Judge again, by the rules that are in force now, what was refused before

@@ -60,11 +60,11 @@ fn driver_id(name: &[u8]) -> Option<DriverId> {
     DriverId::new(&id).ok()
 }
 
-/// The name of a file without its folder and without `.gz`, `.gpx` or `.csv` at its end.
+/// The name of a file without its folder and without `.gz`, `.gpx`, `.rec` or `.csv` at its end.
 pub(super) fn name_of_file(path: &Path) -> Vec<u8> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut stem: &str = &name;
-    for ending in [".gz", ".gpx", ".csv"] {
+    for ending in [".gz", ".gpx", ".rec", ".csv"] {
         let cut = stem.len().saturating_sub(ending.len());
         if cut > 0 && stem.is_char_boundary(cut) && stem[cut..].eq_ignore_ascii_case(ending) {
             stem = &stem[..cut];

@@ -14,6 +14,7 @@ mod mqtt;
 mod offline;
 mod pace;
 mod progress;
+mod rec;
 mod rejected;
 mod source;
 mod summary;

@@ -10,6 +10,7 @@ use super::drivers::{Drivers, name_of_file};
 use super::error::Error;
 use super::gpx::Gpx;
 use super::input;
+use super::rec::{self, Rec};
 use crate::fix::{Element, Reason};
 use crate::ids::DriverKey;
 
@@ -33,27 +34,33 @@ pub(super) struct Source {
 enum Format {
     Csv(Box<Csv>),
     Gpx(Box<Gpx>),
+    Rec(Box<Rec>),
 }
 
 impl Source {
-    /// Opens a file: GPX if its first character is `<`, else CSV; either may be packed by gzip. With `driver` all rows are
-    /// that driver's; else a CSV names the driver in each row, and a GPX is named after its file.
+    /// Opens a file: GPX if its first character is `<`, the OwnTracks Recorder's if its first line begins as those do, else
+    /// CSV; any of them may be packed by gzip. With `driver` all rows are that driver's; else a CSV names the driver in each
+    /// row, a file in the Recorder's folders is of the user and device that they name, and any other named after its file.
     pub(super) fn open(path: &Path, driver: Option<&str>, drivers: &mut Drivers) -> Result<Self, Error> {
         let unopened = |reason| Error::Unopened { file: path.to_owned(), reason };
         let bytes_read = Arc::new(AtomicU64::new(0));
         let mut bytes = input::open(path, Arc::clone(&bytes_read)).map_err(unopened)?;
         let no_driver = || Error::NoDriver { file: path.to_owned() };
-        let is_gpx = starts_as_xml(bytes.as_mut()).map_err(|error| Error::unreadable(path, 1, &error))?;
-        let format = if is_gpx {
-            let name = driver.map_or_else(|| name_of_file(path), |driver| driver.as_bytes().to_vec());
-            let driver = drivers.of_name(&name).ok_or_else(no_driver)?;
-            Format::Gpx(Box::new(Gpx::new(bytes, driver)))
-        } else {
-            let driver = match driver {
-                Some(name) => Some(drivers.of_name(name.as_bytes()).ok_or_else(no_driver)?),
-                None => None,
-            };
-            Format::Csv(Box::new(Csv::new(path, bytes, driver)?))
+        let kind = kind_of(bytes.as_mut()).map_err(|error| Error::unreadable(path, 1, &error))?;
+        let mut driver_or = |name: Vec<u8>| {
+            let name = driver.map_or(name, |driver| driver.as_bytes().to_vec());
+            drivers.of_name(&name).ok_or_else(no_driver)
+        };
+        let format = match kind {
+            Kind::Gpx => Format::Gpx(Box::new(Gpx::new(bytes, driver_or(name_of_file(path))?))),
+            Kind::Rec => {
+                let name = rec::driver_of_folders(path).unwrap_or_else(|| name_of_file(path));
+                Format::Rec(Box::new(Rec::new(bytes, driver_or(name)?)))
+            }
+            Kind::Csv => {
+                let driver = driver.map(|_| driver_or(Vec::new())).transpose()?;
+                Format::Csv(Box::new(Csv::new(path, bytes, driver)?))
+            }
         };
         Ok(Self { path: path.to_owned(), bytes_read, format })
     }
@@ -63,6 +70,7 @@ impl Source {
         let row = match &mut self.format {
             Format::Csv(csv) => csv.next_row(&self.path, drivers)?,
             Format::Gpx(gpx) => gpx.next_row(&self.path)?,
+            Format::Rec(rec) => rec.next_row(&self.path)?,
         };
         Ok(row.map(|row| Row { element: needs_time(row.element), ..row }))
     }
@@ -88,8 +96,19 @@ fn needs_time(element: Element) -> Element {
     }
 }
 
-fn starts_as_xml(bytes: &mut dyn BufRead) -> std::io::Result<bool> {
+/// What a recording looks like.
+enum Kind {
+    Csv,
+    Gpx,
+    Rec,
+}
+
+fn kind_of(bytes: &mut dyn BufRead) -> std::io::Result<Kind> {
     let start = bytes.fill_buf()?;
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
-    Ok(start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<'))
+    Ok(match start.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'<') => Kind::Gpx,
+        _ if rec::begins(start) => Kind::Rec,
+        _ => Kind::Csv,
+    })
 }

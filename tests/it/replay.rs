@@ -168,3 +168,43 @@ fn a_row_that_cannot_be_read_is_a_verdict_and_no_end() {
         assert_eq!(summary["rejected"][reason], 1, "{reason}: {summary}");
     }
 }
+
+#[test]
+fn a_file_of_the_owntracks_recorder_is_of_the_device_that_its_folders_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("store/rec/anna/phone");
+    fs::create_dir_all(&folder).unwrap();
+    let line =
+        |second: u32, topic: &str, payload: String| format!("2024-02-16T14:17:{second:02}Z\t{topic:<18}\t{payload}\n");
+    let location = |second: u32, latitude: f64| {
+        let tst = 1_708_093_020 + second;
+        line(
+            second,
+            "*",
+            json!({ "_type": "location", "lat": latitude, "lon": 21.0, "tst": tst, "vel": 54 }).to_string(),
+        )
+    };
+    let lines = [
+        location(4, 52.1),
+        line(5, "lwt", r#"{"_type":"lwt","tst":1708093000}"#.to_owned()),
+        location(6, 52.2),
+        location(6, 52.2),
+        location(5, 52.15),
+        line(7, "*", "X,542A46AA,k".to_owned()),
+        line(8, "*", r#"{"_type":"location","lat":0,"lon":0,"tst":1708093028}"#.to_owned()),
+    ];
+    let file = folder.join("2024-02.rec");
+    fs::write(&file, lines.concat()).unwrap();
+    let summary = replay(dir.path(), &file, &[]);
+    assert_adds_up(&summary, &file);
+    let counts = ["rows", "stored", "late", "duplicate"].map(|key| count(&summary, key));
+    assert_eq!(counts, [6, 3, 1, 1], "{summary}");
+    assert_eq!(summary["rejected"], json!({ "malformed": 1, "null_island": 1 }), "{summary}");
+
+    let dump = output_within(
+        rhumb::command(dir.path()).args(["journal", "dump", "--json", "--driver", "anna:phone"]),
+        PATIENCE,
+    );
+    let dump = String::from_utf8(dump.stdout).unwrap();
+    assert_eq!(dump.matches(r#""speed":15"#).count(), 3, "{dump}");
+}
