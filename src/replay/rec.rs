@@ -68,6 +68,11 @@ impl Rec {
         }
     }
 
+    /// The line of the last row.
+    pub(super) fn raw(&self) -> &[u8] {
+        &self.line
+    }
+
     fn take_line(&mut self) {
         let mut parts = self.line.splitn(3, |byte| *byte == b'\t');
         let (Some(time), Some(topic), Some(payload)) = (parts.next(), parts.next(), parts.next()) else {

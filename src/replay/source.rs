@@ -75,11 +75,12 @@ impl Source {
         Ok(row.map(|row| Row { element: needs_time(row.element), ..row }))
     }
 
-    /// The text of the last row: of a CSV its line, or the beginning of one that is too long. A GPX point has none.
+    /// The text of the last row: its line, or the beginning of one that is too long. A GPX point has none.
     pub(super) fn raw(&self) -> &[u8] {
         match &self.format {
             Format::Csv(csv) => csv.raw(),
             Format::Gpx(_) => b"",
+            Format::Rec(rec) => rec.raw(),
         }
     }
 

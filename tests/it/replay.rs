@@ -187,9 +187,9 @@ fn a_file_of_the_owntracks_recorder_is_of_the_device_that_its_folders_name() {
     let lines = [
         location(4, 52.1),
         line(5, "lwt", r#"{"_type":"lwt","tst":1708093000}"#.to_owned()),
-        location(6, 52.2),
-        location(6, 52.2),
-        location(5, 52.15),
+        location(6, 52.1002),
+        location(6, 52.1002),
+        location(5, 52.1001),
         line(7, "*", "X,542A46AA,k".to_owned()),
         line(8, "*", r#"{"_type":"location","lat":0,"lon":0,"tst":1708093028}"#.to_owned()),
     ];
