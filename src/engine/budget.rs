@@ -120,9 +120,65 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::sync::mpsc;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::fix::Fix;
+    use crate::ids::{DriverId, DriverKey, TenantId};
+    use crate::journal::{Resume, TurnEncoder, Unopened};
+    use crate::sink::SinkState;
+    use crate::units::{Position, TimestampMs};
+
+    /// A journal that is full, of several segments.
+    fn full_journal(dir: &std::path::Path) -> Arc<Journal> {
+        let config = journal::Config { segment_bytes: 1 << 20, bytes_max: 4 << 20, ..journal::Config::default() };
+        let opened = Unopened::take(dir).unwrap().open(&config, &Resume::default(), &mut |_| Ok(()));
+        let journal = Arc::new(opened.unwrap().0);
+        let (sender, durable) = mpsc::sync_channel(1);
+        let appender = journal.appender(Box::new(move |_| sender.send(()).unwrap()));
+        let key = DriverKey::new(TenantId::new("acme").unwrap(), DriverId::new("d").unwrap());
+        let mut encoder = TurnEncoder::new();
+        let mut time = 0_i64;
+        // Turns that are longer than the brake's tenth, so that none waits for it.
+        while !appender.is_full() {
+            encoder.begin(TimestampMs(time));
+            while !encoder.is_full() {
+                time += 1_003;
+                let scattered = (time as i32).wrapping_mul(-1_640_531_535);
+                let position =
+                    Position { latitude_e7: scattered % 900_000_000, longitude_e7: scattered % 1_799_999_999 };
+                encoder.fix(&key, &Fix::at(TimestampMs(time), position), false);
+            }
+            appender.append(encoder.finish()).unwrap();
+            durable.recv_timeout(Duration::from_secs(20)).unwrap();
+            journal.assess().unwrap();
+        }
+        journal
+    }
+
+    #[test]
+    fn the_sink_that_holds_a_full_journal_is_given_up_where_that_is_asked_for_and_the_store_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = full_journal(dir.path());
+        let status = |name| Arc::new(SinkStatus::new(name, journal.watermark()));
+        let look = |on_full, is_expendable| {
+            let laggard = status("laggard");
+            let follower = Follower { status: Arc::clone(&laggard), is_expendable };
+            let mut budget = Budget::new(Arc::clone(&journal), vec![follower], on_full);
+            assert_eq!(budget.look().unwrap().state, State::Full);
+            (laggard.state(), budget.passed_by_all())
+        };
+        let (state, passed) = look(OnFull::AbandonSink, true);
+        let SinkState::Stopped { error } = state else { panic!("{state:?}") };
+        assert!(error.contains("journal.on_full"), "{error}");
+        assert_eq!(passed, u64::MAX, "it holds nothing any more");
+        for (on_full, is_expendable) in [(OnFull::Refuse, true), (OnFull::AbandonSink, false)] {
+            let (state, passed) = look(on_full, is_expendable);
+            assert!(!matches!(state, SinkState::Stopped { .. }), "{on_full:?} {is_expendable}: {state:?}");
+            assert_eq!(passed, 0);
+        }
+    }
 
     fn segments(firsts: &[u64]) -> Vec<SegmentInfo> {
         firsts.iter().map(|first| SegmentInfo { first: *first, bytes: 1, written_at: SystemTime::UNIX_EPOCH }).collect()

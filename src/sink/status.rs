@@ -44,7 +44,8 @@ pub struct SinkStatus {
 }
 
 impl SinkStatus {
-    pub(super) fn new(name: &'static str, durable: Arc<Watermark>) -> Self {
+    /// Of a sink that has written nothing yet.
+    pub fn new(name: &'static str, durable: Arc<Watermark>) -> Self {
         Self {
             name,
             durable,
