@@ -175,19 +175,24 @@ fn a_budget_that_runs_short_is_told_long_before_its_end_and_slows_publishes_down
     let brake = || rhumb.metrics()["rhumb_journal_brake_bytes_per_second"];
     assert_eq!((readyz()["warnings"].clone(), brake()), (serde_json::Value::Null, f64::INFINITY));
     let mut requests = 0_u64;
-    let mut fill_to = |part: f64| {
+    // The budget is measured every second, and a second would be enough to use all of it up.
+    let mut fill_to = |part: f64, at_once: u64| {
         while used() < part {
-            rhumb.post("default", "/v1/drivers/filling/location", &filling(requests, 2_000)).json(202);
-            requests += 1;
+            for _ in 0..at_once {
+                rhumb.post("default", "/v1/drivers/filling/location", &filling(requests, 2_000)).json(202);
+                requests += 1;
+            }
+            thread::sleep(Duration::from_millis(1_200));
         }
     };
-    fill_to(0.55);
+    fill_to(0.52, 40);
     let warned = || readyz()["warnings"][0].clone();
     wait_for("a warning", || {
         warned()["reason"].as_str().filter(|reason| reason.contains("journal.bytes_max")).map(drop)
     });
     assert_eq!((&warned()["part"], brake()), (&"journal".into(), f64::INFINITY), "nothing is slowed yet");
-    fill_to(0.91);
+    fill_to(0.82, 25);
+    fill_to(0.91, 5);
     assert!(warned()["reason"].as_str().unwrap().contains("slowed"), "{}", warned());
     let allowed = brake();
     // A minute for what is left of the last tenth.
