@@ -307,4 +307,20 @@ fn the_books_of_every_codec_balance_after_kill_9_and_redelivery() {
         assert_eq!((&of_codecs[codec]["stored"], &of_codecs[codec]["duplicate"]), (&25.into(), &30.into()), "{stat}");
     }
     assert_eq!(stat["tenants"]["default"]["stored"], 150);
+    assert_eq!(rhumb.run(&["journal", "verify"]).status.code(), Some(0));
+    // Native fixes speak for themselves, and the others are counted frame by frame.
+    let dump = rhumb.run(&["journal", "dump", "--json"]).stdout;
+    let lines = dump.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let mut counted: BTreeMap<String, u64> = BTreeMap::new();
+    for line in
+        lines.map(|line| serde_json::from_slice::<Value>(line).unwrap()).filter(|line| line["codec"].is_string())
+    {
+        let stored = line["counters"]["stored"].as_u64().unwrap_or_default();
+        *counted.entry(line["codec"].as_str().unwrap().to_owned()).or_default() += stored;
+    }
+    assert_eq!(counted.remove("native"), Some(0));
+    assert_eq!(
+        counted,
+        codecs[..].iter().filter(|codec| **codec != "native").map(|codec| ((*codec).to_owned(), 25)).collect()
+    );
 }

@@ -240,7 +240,7 @@ fn decisions_are_printed_a_line_each() {
         first.starts_with("1 20") && first.contains(" acme/d1 2023-11-14T22:13:21.500Z 52.5,21.25 speed=8.3"),
         "{text}"
     );
-    assert!(text.contains(" acme duplicate=1 null_island=1\n") && text.contains(" late\n"), "{text}");
+    assert!(text.contains(" acme native duplicate=1 null_island=1\n") && text.contains(" late\n"), "{text}");
     let table = stdout(&told(&rhumb, &["journal", "stat"]));
     assert!(table.contains("null_island 1") && table.contains("sealed"), "{table}");
 
