@@ -62,6 +62,12 @@ impl Files {
         }
     }
 
+    /// The same directory, looked at through another storage.
+    #[cfg(test)]
+    pub(in crate::journal) fn through(self, storage: Arc<dyn Storage>) -> Self {
+        Self { storage, ..self }
+    }
+
     /// Whether a process has it open to write.
     ///
     /// # Errors

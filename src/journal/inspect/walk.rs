@@ -67,10 +67,10 @@ impl Walk {
     }
 
     fn begin(files: &Files, check: impl Fn(Option<JournalId>, u64) -> Option<Snapshot>) -> Result<Self, Error> {
-        let mut listing = files.list()?;
+        let mut look = look(files)?;
         loop {
-            let oldest = listing.firsts.first().copied().unwrap_or(FIRST_SEQUENCE);
-            let mut walk = Self::new(files, listing, oldest)?;
+            let oldest = look.0.firsts.first().copied().unwrap_or(FIRST_SEQUENCE);
+            let mut walk = Self::new(files, look, oldest);
             walk.snapshots = walk.listing.snapshots.iter().filter_map(|of| check(walk.journal, *of)).collect();
             let is_sound = |snapshot: &&Snapshot| snapshot.unusable.is_none();
             let after = walk.snapshots.iter().rfind(is_sound).map_or(FIRST_SEQUENCE - 1, |snapshot| snapshot.sequence);
@@ -78,8 +78,8 @@ impl Walk {
                 return Ok(walk);
             }
             // Snapshots may have taken the place of others, and of segments, while they were read.
-            listing = files.list()?;
-            if listing == walk.listing {
+            look = self::look(files)?;
+            if look.0 == walk.listing {
                 walk.begins_with = after + 1;
                 walk.damage(after + 1, 0, Damage::Gone, Some(Lost { first: after + 1, last: oldest - 1 }), 0);
                 return Ok(walk);
@@ -92,16 +92,16 @@ impl Walk {
     /// # Errors
     /// As [`Walk::through`].
     pub fn from(files: &Files, sequence: u64) -> Result<Self, Error> {
-        let mut listing = files.list()?;
+        let (mut listing, journal) = look(files)?;
         let before = listing.firsts.partition_point(|first| *first <= sequence).saturating_sub(1);
         listing.firsts.drain(..before);
         let oldest = listing.firsts.first().copied().unwrap_or(FIRST_SEQUENCE);
-        Self::new(files, listing, oldest)
+        Ok(Self::new(files, (listing, journal), oldest))
     }
 
-    fn new(files: &Files, listing: Listing, begins_with: u64) -> Result<Self, Error> {
-        Ok(Self {
-            journal: journal_of(files.storage.as_ref(), &listing.firsts)?,
+    fn new(files: &Files, (listing, journal): (Listing, Option<JournalId>), begins_with: u64) -> Self {
+        Self {
+            journal,
             files: files.clone(),
             listing,
             snapshots: Vec::new(),
@@ -114,7 +114,7 @@ impl Walk {
             keeps_unproven: false,
             events: VecDeque::new(),
             is_over: false,
-        })
+        }
     }
 
     /// Which journal; `None` if no segment tells.
@@ -346,6 +346,23 @@ impl Walk {
         let is_sealed = self.is_sealed && torn_bytes == 0;
         self.events.push_back(Event::End(End { segment, offset, torn_bytes, last, is_sealed }));
         self.is_over = true;
+    }
+}
+
+/// What there is, and whose journal it is; `None` if no segment tells.
+fn look(files: &Files) -> Result<(Listing, Option<JournalId>), Error> {
+    let mut listing = files.list()?;
+    loop {
+        let journal = journal_of(files.storage.as_ref(), &listing.firsts)?;
+        if journal.is_some() {
+            return Ok((listing, journal));
+        }
+        // All of them may have been cut off before one was read, and then every segment to come would look misplaced.
+        let again = files.list()?;
+        if again == listing {
+            return Ok((listing, None));
+        }
+        listing = again;
     }
 }
 

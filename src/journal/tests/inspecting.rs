@@ -1,7 +1,8 @@
 //! Looking into a journal from outside: all damage is told, and nothing else is taken for it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::codec::Codec;
@@ -340,4 +341,74 @@ fn a_journal_that_is_written_and_cut_meanwhile_never_looks_damaged() {
         }
         assert!(looks > 3, "{looks}");
     });
+}
+
+/// A directory whose names are told as they were before, for the first looks.
+#[derive(Debug)]
+struct Stale {
+    directory: Arc<dyn Storage>,
+    names: Vec<String>,
+    looks_left: AtomicUsize,
+}
+
+impl Storage for Stale {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let is_stale =
+            self.looks_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if is_stale { Ok(self.names.clone()) } else { self.directory.list() }
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        self.directory.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        self.directory.open(name)
+    }
+
+    fn open_for_write(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        self.directory.open_for_write(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.directory.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.directory.remove(name)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.directory.sync_names()
+    }
+}
+
+#[test]
+fn a_journal_all_of_whose_segments_were_cut_before_one_was_read_is_not_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, ..) = open_all(dir.path(), &SMALL).unwrap();
+    write_each(&journal, 0..100);
+    let files = Files::of(dir.path()).unwrap();
+    let directory = Arc::clone(&files.storage);
+    let names = directory.list().unwrap();
+    let segments_then = journal.segments().unwrap();
+    write_each(&journal, 100..300);
+    let last = segments_then.last().unwrap().first;
+    let kept = journal.segments().unwrap().into_iter().find(|segment| segment.first > last).unwrap().first;
+    journal.snapshot(kept - 1).unwrap().finish().unwrap();
+    journal.cut(kept - 1).unwrap();
+    assert!(
+        !names.iter().any(|name| directory.open(name).is_ok() && name.ends_with(".journal")),
+        "none of them is left"
+    );
+
+    // A look asks for segments, and then for snapshots.
+    let stale = |files: &Files| {
+        let looks_left = AtomicUsize::new(2);
+        files.clone().through(Arc::new(Stale { directory: Arc::clone(&directory), names: names.clone(), looks_left }))
+    };
+    let mut findings = Vec::new();
+    let verified = verify(&stale(&files), &mut |finding| findings.push(finding.clone())).unwrap();
+    assert_eq!((findings, verified.end.last), (Vec::new(), journal.watermark().get()));
+    assert_eq!(stat(&stale(&files)).unwrap().damages, 0);
 }
