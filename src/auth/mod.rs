@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{InvalidId, TenantId};
+use crate::ids::{DriverId, InvalidId, TenantId};
+use crate::units::TimestampMs;
 
 /// The tenant of whoever names none, in open mode.
 pub const TENANT_DEFAULT: &str = "default";
@@ -59,14 +60,24 @@ pub struct Principal {
     pub tenant: TenantId,
     /// What it may do there.
     pub role: Role,
+    /// Its name within the tenant, as tokens and credentials have it: client ids belong to it, and logs tell it.
+    pub subject: Box<str>,
+    /// The driver that it is, for the roles that are one.
+    pub driver: Option<DriverId>,
+    /// When its credentials end; `None`: not by themselves.
+    pub expires_at: Option<TimestampMs>,
 }
+
+/// The name of whoever asks in open mode.
+const SUBJECT_OPEN: &str = "anyone";
 
 impl Principal {
     /// Whoever asks in open mode: an `ops_admin` of the tenant it names, or of [`TENANT_DEFAULT`].
     ///
     /// An error says that what it named is no tenant id.
     pub fn open(tenant: Option<&str>) -> Result<Self, InvalidId> {
-        Ok(Self { tenant: TenantId::new(tenant.unwrap_or(TENANT_DEFAULT))?, role: Role::OpsAdmin })
+        let tenant = TenantId::new(tenant.unwrap_or(TENANT_DEFAULT))?;
+        Ok(Self { tenant, role: Role::OpsAdmin, subject: SUBJECT_OPEN.into(), driver: None, expires_at: None })
     }
 }
 

@@ -10,7 +10,7 @@ use super::connection::{Connection, Outbound, Phase, Session};
 use super::frame::Packet;
 use super::mailbox::{ConnectionRef, Message};
 use super::opening;
-use super::router::{Attach, CloseReason, Deliver, Link, Mount};
+use super::router::{Attach, CloseReason, Deliver, Link};
 use super::topic::{self, Topic};
 use super::worker::{Context, TICKS_PER_S, Tick};
 
@@ -55,9 +55,9 @@ impl Connection {
             other => (None, other),
         };
         self.silence_max = Tick::from(connect.keep_alive_s) * TICKS_PER_S * 3 / 2;
-        let has_kept_session = context.router.has_session(&Mount::Open, &client_id);
         let session = Session {
             version: connect.version,
+            principal: None,
             client_id: client_id.into(),
             is_id_assigned,
             clean_start: connect.clean_start,
@@ -70,6 +70,8 @@ impl Connection {
             retry: None,
             unreleased: Vec::new(),
         };
+        let mount = session.mount();
+        let has_kept_session = context.router.has_session(&mount, &session.client_id);
         let needs_link = routed_will.is_some() || (has_kept_session && !session.clean_start);
         let forgets = has_kept_session && session.clean_start && !needs_link;
         // Until CONNACK went, what fails is told by one.
@@ -81,7 +83,7 @@ impl Connection {
             return self.attach(context, routed_will);
         }
         if forgets {
-            let forgotten = context.router.forget(&Mount::Open, &client_id);
+            let forgotten = context.router.forget(&mount, &client_id);
             forgotten.map_err(|_| Close::Router(CloseReason::Unavailable))?;
         }
         self.phase = Phase::Open;
@@ -123,7 +125,7 @@ impl Connection {
         let queue_bytes_max = context.config.subscriber_queue_bytes_max;
         let outbound = Arc::new(Outbound::new(Arc::clone(&context.mailboxes[context.worker]), me, queue_bytes_max));
         let link = context.router.attach(Attach {
-            mount: Mount::Open,
+            mount: session.mount(),
             client_id: session.client_id.to_string(),
             version: session.version,
             clean_start: session.clean_start,

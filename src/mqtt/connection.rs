@@ -10,8 +10,9 @@ use mio::net::TcpStream;
 use super::acks::{AckKind, AckRing};
 use super::codec::{ClientPacket, ServerPacket, Version, Will};
 use super::mailbox::{ConnectionRef, Mailbox, Message};
-use super::router::{Deliver, Flow, FromRouter, Link};
+use super::router::{Deliver, Flow, FromRouter, Link, Mount};
 use super::worker::Tick;
+use crate::auth::Principal;
 use crate::codec::Codec;
 use crate::ids::DriverKey;
 
@@ -51,6 +52,8 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) version: Version,
+    /// Who it is; `None` in open mode, where all are in one namespace.
+    pub(super) principal: Option<Arc<Principal>>,
     pub(super) client_id: Box<str>,
     /// The client had none and is told this one.
     pub(super) is_id_assigned: bool,
@@ -66,6 +69,13 @@ pub(super) struct Session {
     pub(super) retry: Option<ClientPacket>,
     /// Packet ids of QoS 2 publishes that the client has not released yet, sorted [MQTT-4.3.3-2].
     pub(super) unreleased: Vec<u16>,
+}
+
+impl Session {
+    /// The namespace of everything that the client names.
+    pub(super) fn mount(&self) -> Mount {
+        self.principal.as_ref().map_or(Mount::Open, |principal| Mount::Tenant(principal.tenant.clone()))
+    }
 }
 
 /// One connection.
