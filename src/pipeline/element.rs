@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::batch::Received;
 use super::drivers::{Driver, DriverIndex, Drivers};
 use super::judge::Judged;
+use super::motion::{self, Neighbours, Trail};
 use super::rules::Rules;
 use super::shard::Shared;
-use super::window::{Place, Window};
+use super::window::{InMemory, Place, Window};
 use crate::fix::{Element, Fix, Reason, Verdict};
 use crate::ids::DriverKey;
+use crate::store::{self, Store};
 use crate::units::TimestampMs;
 
 /// An element that is new and is to be stored.
@@ -36,9 +38,12 @@ pub(super) enum NotStored {
 
 impl NotStored {
     /// What a fix is whose time is taken, by a fix that is elsewhere or by the same.
-    fn duplicate(fix: &Fix, stored: Option<&Fix>) -> Self {
-        let is_elsewhere = stored.is_some_and(|stored| stored.position != fix.position);
-        Self::Verdict(if is_elsewhere { Verdict::Conflict } else { Verdict::Duplicate })
+    fn duplicate(fix: &Fix, stored: Option<&Fix>, trail: &mut Option<Box<Trail>>) -> Self {
+        if stored.is_some_and(|stored| stored.position != fix.position) {
+            return Self::Verdict(Verdict::Conflict);
+        }
+        motion::end_before(fix.time, trail);
+        Self::Verdict(Verdict::Duplicate)
     }
 }
 
@@ -83,11 +88,11 @@ impl Judge<'_> {
         let late = match window.place(fix.time) {
             Place::Newest => false,
             Place::Late => true,
-            Place::Taken => return Err(NotStored::duplicate(&fix, window.at(fix.time))),
+            Place::Taken => return Err(NotStored::duplicate(&fix, window.at(fix.time), trail)),
             below @ (Place::BelowFloor | Place::Forgotten) => {
                 let stored = self.stored_at(fix.time)?;
                 if stored.is_some() {
-                    return Err(NotStored::duplicate(&fix, stored.as_ref()));
+                    return Err(NotStored::duplicate(&fix, stored.as_ref(), trail));
                 }
                 // What the store has of it, it knows; of the rest nobody can say whether it is new.
                 if below == Place::Forgotten {
@@ -96,7 +101,10 @@ impl Judge<'_> {
                 true
             }
         };
-        self.rules.judge_motion(&fix, window.neighbours(fix.time, self.shared.window_fixes), trail)?;
+        if self.rules.judge_by_motion() {
+            let neighbours = self.neighbours(window, fix.time)?;
+            self.rules.judge_motion(&fix, neighbours, trail)?;
+        }
         window.insert(fix);
         Ok(New { driver: index, fix, late, repaired })
     }
@@ -113,13 +121,34 @@ impl Judge<'_> {
         Ok(Fix { time: if is_free { time } else { window.next_free_in_memory() }, ..fix })
     }
 
-    /// What the store holds at a time that memory cannot tell of. One that is off holds nothing.
+    /// Where the driver was right before and right after a time that no fix of it has.
+    fn neighbours(&mut self, window: &Window, time: TimestampMs) -> Result<Neighbours, NotStored> {
+        let InMemory { neighbours, store_has_nearer } = window.neighbours(time);
+        if !store_has_nearer {
+            return Ok(neighbours);
+        }
+        let beside = self.ask_store(|store, tenant, driver| store.beside(tenant, driver, time))?;
+        Ok(beside.map_or(neighbours, |beside| neighbours.or_nearer(beside)))
+    }
+
+    /// What the store holds at a time that memory cannot tell of.
     fn stored_at(&mut self, time: TimestampMs) -> Result<Option<Fix>, NotStored> {
+        Ok(self.ask_store(|store, tenant, driver| store.fix_at(tenant, driver, time))?.flatten())
+    }
+
+    /// Asks the store for something of this driver; `None` if there is no store.
+    fn ask_store<T>(
+        &mut self,
+        ask: impl FnOnce(&Store, &str, &str) -> Result<T, store::Error>,
+    ) -> Result<Option<T>, NotStored> {
         let Some(history) = &self.shared.history else { return Ok(None) };
         self.lookups += 1;
-        history.store.fix_at(self.key.tenant().as_str(), self.key.driver().as_str(), time).map_err(|error| {
-            tracing::error!(%error, "the store did not say whether a fix is new, and this shard gives up: see to the disk of `data_dir`, then restart");
-            NotStored::StoreFailed
-        })
+        match ask(&history.store, self.key.tenant().as_str(), self.key.driver().as_str()) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) => {
+                tracing::error!(%error, "the store did not say what it has of a driver, and this shard gives up: see to the disk of `data_dir`, then restart");
+                Err(NotStored::StoreFailed)
+            }
+        }
     }
 }

@@ -5,7 +5,8 @@
 //! A fix that is too far from a neighbour for the time between is refused, and at that moment nobody can know which of the
 //! two is wrong. The fixes that follow tell. Those that are refused in a row and agree with each other form a *trail*; once it has
 //! [`AGREEING_MIN`] fixes it is believed: that fix is stored, and from there on whatever goes on from the trail is, however
-//! far from the neighbours. The first newest fix that agrees with its neighbours ends the trail. So a lone jump is refused and
+//! far from the neighbours. The first newest fix that agrees with its neighbours ends the trail, and so does one that is later than
+//! what is in doubt, whether it is new or was stored before: behind it, a backlog's next jump stands alone. So a lone jump is refused and
 //! the track goes on behind it; a driver whose first fix was wrong loses two fixes and is then where it is; and one
 //! whose clock is set back goes on at its new time. Nothing that was stored is taken back, and no acknowledgement waits for
 //! what comes.
@@ -54,25 +55,39 @@ pub(super) struct Trail {
     is_believed: bool,
 }
 
-/// Where the driver was before and after a fix, as far as its window reaches.
+/// Where the driver was right before and right after a fix, of all that is stored or about to be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Neighbours<'a> {
-    pub(super) before: Option<&'a Fix>,
-    pub(super) after: Option<&'a Fix>,
+pub(super) struct Neighbours {
+    pub(super) before: Option<Fix>,
+    pub(super) after: Option<Fix>,
+}
+
+impl Neighbours {
+    /// The nearer ones of these and those.
+    pub(super) fn or_nearer(self, [before, after]: [Option<Fix>; 2]) -> Self {
+        let earlier = self.before.into_iter().chain(before).max_by_key(|fix| fix.time);
+        let later = self.after.into_iter().chain(after).min_by_key(|fix| fix.time);
+        Self { before: earlier, after: later }
+    }
 }
 
 impl Rules {
+    /// Whether any rule wants to know where the driver was before and after.
+    pub(super) fn judge_by_motion(&self) -> bool {
+        self.speed_mps_max > 0 || self.stationary_m > 0 || self.distance_m_min > 0 || self.period_ms_min > 0
+    }
+
     /// Judges a fix that is no duplicate. `trail` is its driver's, made and dropped here.
     pub(super) fn judge_motion(
         &self,
         fix: &Fix,
-        neighbours: Neighbours<'_>,
+        neighbours: Neighbours,
         trail: &mut Option<Box<Trail>>,
     ) -> Result<(), Reason> {
         if self.speed_mps_max > 0 {
             self.judge_speed(fix, neighbours, trail)?;
         }
-        match neighbours.before {
+        match &neighbours.before {
             Some(before) => self.judge_news(fix, before),
             None => Ok(()),
         }
@@ -81,14 +96,15 @@ impl Rules {
     fn judge_speed(
         &self,
         fix: &Fix,
-        Neighbours { before, after }: Neighbours<'_>,
+        Neighbours { before, after }: Neighbours,
         trail: &mut Option<Box<Trail>>,
     ) -> Result<(), Reason> {
         let seen = Seen::from(fix);
-        if before.into_iter().chain(after).all(|neighbour| self.is_possible(&seen, &neighbour.into())) {
-            // A late one says nothing of the driver's now.
+        if before.iter().chain(&after).all(|neighbour| self.is_possible(&seen, &neighbour.into())) {
             if after.is_none() {
                 *trail = None;
+            } else {
+                end_before(fix.time, trail);
             }
             return Ok(());
         }
@@ -105,9 +121,6 @@ impl Rules {
 
     /// Judges whether a fix adds something to the one before it.
     fn judge_news(&self, fix: &Fix, before: &Fix) -> Result<(), Reason> {
-        if self.stationary_m == 0 && self.distance_m_min == 0 && self.period_ms_min == 0 {
-            return Ok(());
-        }
         let period_ms = fix.time.0.saturating_sub(before.time.0);
         let is_heartbeat = self.heartbeat_s > 0 && period_ms >= i64::from(self.heartbeat_s) * 1_000;
         let distance_m = distance_m(before.position, fix.position);
@@ -123,7 +136,20 @@ impl Rules {
     }
 }
 
+/// A fix of this time fits: what is in doubt and earlier is no row with what comes. Later doubts stay, because an old fix says
+/// nothing of the driver's now.
+pub(super) fn end_before(time: TimestampMs, trail: &mut Option<Box<Trail>>) {
+    if trail.as_ref().is_some_and(|trail| !trail.is_believed && trail.latest() < time) {
+        *trail = None;
+    }
+}
+
 impl Trail {
+    /// The latest time of all that is in it.
+    fn latest(&self) -> TimestampMs {
+        self.fixes[..usize::from(self.len)].iter().map(|seen| seen.time).max().unwrap_or_default()
+    }
+
     /// Whether a fix that contradicts its neighbours is to be stored, because the trail is believed or is so with this one.
     fn goes_on_with(&mut self, seen: Seen, agrees: impl Fn(&Seen) -> bool) -> bool {
         let fixes = &self.fixes[..usize::from(self.len)];

@@ -74,6 +74,15 @@ impl Gone {
     }
 }
 
+/// What a window knows of the neighbours of a fix.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InMemory {
+    /// The nearest of those that are here.
+    pub(super) neighbours: Neighbours,
+    /// Whether a nearer one may have left for the store.
+    pub(super) store_has_nearer: bool,
+}
+
 /// Fixes of one driver by time, without two of the same. Every fix later than what is gone is here; at or below the floor,
 /// one may be here (until the store has it) or in the store. The newest durable fix never leaves.
 #[derive(Debug)]
@@ -122,16 +131,18 @@ impl Window {
         self.find(time).ok().map(|index| &self.kept[index].fix)
     }
 
-    /// Of the newest `fixes_max`, pending ones too, those right before and right after a time that none of them has. What else is
-    /// still in memory does not count: how much that is depends on how far behind the store is, and verdicts must not.
-    pub(super) fn neighbours(&self, time: TimestampMs, fixes_max: usize) -> Neighbours<'_> {
-        let first = self.kept.len().saturating_sub(fixes_max);
+    /// The fixes in memory right before and right after a time that none of them has, pending ones too, and whether the store
+    /// may have nearer ones. With those the answer does not depend on how far the store is behind, as verdicts must not.
+    pub(super) fn neighbours(&self, time: TimestampMs) -> InMemory {
         let after = match self.kept.back() {
-            Some(newest) if time < newest.fix.time => self.kept.partition_point(|kept| kept.fix.time < time).max(first),
+            Some(newest) if time < newest.fix.time => self.kept.partition_point(|kept| kept.fix.time < time),
             _ => self.kept.len(),
         };
-        let fix = |index: usize| self.kept.get(index).map(|kept| &kept.fix);
-        Neighbours { before: after.checked_sub(1).filter(|before| *before >= first).and_then(fix), after: fix(after) }
+        let fix = |index: usize| self.kept.get(index).map(|kept| kept.fix);
+        let neighbours = Neighbours { before: after.checked_sub(1).and_then(fix), after: fix(after) };
+        // What left for the store is at the floor or below it.
+        let from = neighbours.before.map_or(TimestampMs(i64::MIN), |before| before.time);
+        InMemory { neighbours, store_has_nearer: from < self.gone.floor }
     }
 
     /// The first time from `time` on that no fix in memory has.
@@ -288,23 +299,24 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_of_the_newest_however_many_are_still_here() {
+    fn neighbours_in_memory_tell_whether_the_store_may_have_nearer_ones() {
         let mut window = Window::default();
         for time in [10, 20, 30, 40] {
             window.insert(fix(time));
             window.mark_durable(TimestampMs(time), 1);
         }
-        let check = |window: &Window| {
-            let cases = [(5, None, Some(30)), (25, None, Some(30)), (35, Some(30), Some(40)), (45, Some(40), None)];
-            for (time, before, after) in cases {
-                let Neighbours { before: found, after: behind } = window.neighbours(TimestampMs(time), 2);
-                let times = (found.map(|fix| fix.time.0), behind.map(|fix| fix.time.0));
-                assert_eq!(times, (before, after), "{time}");
+        let check = |window: &Window, cases: &[(i64, Option<i64>, Option<i64>, bool)]| {
+            for (time, before, after, store_has_nearer) in cases {
+                let found = window.neighbours(TimestampMs(*time));
+                let times = [found.neighbours.before, found.neighbours.after].map(|fix| fix.map(|fix| fix.time.0));
+                assert_eq!((times, found.store_has_nearer), ([*before, *after], *store_has_nearer), "{time}");
             }
         };
-        check(&window);
+        check(&window, &[(5, None, Some(10), false), (25, Some(20), Some(30), false), (45, Some(40), None, false)]);
         window.trim(2, Leave::ToStore(1));
-        check(&window);
+        check(&window, &[(5, None, Some(30), true), (25, None, Some(30), true), (35, Some(30), Some(40), false)]);
+        window.insert(fix(15));
+        check(&window, &[(17, Some(15), Some(30), true), (25, Some(15), Some(30), true), (45, Some(40), None, false)]);
     }
 
     #[test]

@@ -149,6 +149,31 @@ impl Store {
         }
     }
 
+    /// The driver's fixes right before and right after a time, of those that are here: two seeks at most, and a block decoded
+    /// for each.
+    pub fn beside(&self, tenant: &str, driver: &str, time: TimestampMs) -> Result<[Option<Fix>; 2], Error> {
+        let mut beside = [None; 2];
+        let Some(driver_key) = Key::of(tenant, driver) else { return Ok(beside) };
+        let tables = &self.0.tables;
+        // Of one moment: a block that is written anew between the two looks could be missed by both.
+        let snapshot = tables.database.snapshot();
+        if let Some(guard) = snapshot.range(&tables.blocks, driver_key.at(time.saturating_add_ms(-1))..).next()
+            && let Some(covering) = found(guard, driver_key)?
+        {
+            covering.narrow(driver_key, time, &mut beside)?;
+        }
+        if beside[1].is_none() {
+            for guard in snapshot.range(&tables.blocks, driver_key..=driver_key.at(time)).rev() {
+                let Some(following) = found(guard, driver_key)? else { continue };
+                following.narrow(driver_key, time, &mut beside)?;
+                if beside[1].is_some() {
+                    break;
+                }
+            }
+        }
+        Ok(beside)
+    }
+
     /// The driver's fixes from `from` on and before `to`, oldest first, `limit` at most. Sees the store as it is at the
     /// call, whatever is applied meanwhile.
     pub fn track(
@@ -251,6 +276,21 @@ impl Tables {
 }
 
 impl Found {
+    /// Moves what is known to lie before and after a time as close to it as this block's fixes are.
+    fn narrow(&self, driver_key: Key, time: TimestampMs, beside: &mut [Option<Fix>; 2]) -> Result<(), Error> {
+        let key = driver_key.at(self.first);
+        for fix in self.block(key)?.fixes() {
+            let fix = fix.map_err(|_| malformed(key.as_ref()))?;
+            if fix.time < time {
+                beside[0] = Some(fix);
+            } else if fix.time > time {
+                beside[1] = Some(fix);
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The block's head; `key` is for the error.
     pub(super) fn block(&self, key: Key) -> Result<Block<'_>, Error> {
         Block::read(self.first, &self.value).map_err(|_| malformed(key.as_ref()))

@@ -2,6 +2,7 @@
 //! sorted map of (tenant, driver, time) would.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -82,6 +83,19 @@ impl Pair {
     }
 
     #[track_caller]
+    fn check_beside(&self, tenant: &'static str, driver: &'static str, time: i64) {
+        let of_driver = |time: i64| (tenant, driver, TimestampMs(time));
+        let before = self.model.range(of_driver(i64::MIN)..of_driver(time)).next_back();
+        let after = self.model.range((Bound::Excluded(of_driver(time)), Bound::Included(of_driver(i64::MAX)))).next();
+        let expected = [before, after].map(|entry| entry.map(|(_, fix)| *fix));
+        assert_eq!(
+            self.store().beside(tenant, driver, TimestampMs(time)).unwrap(),
+            expected,
+            "{tenant} {driver} {time}"
+        );
+    }
+
+    #[track_caller]
     fn check_all(&self) {
         assert_eq!(self.store().applied().unwrap(), (self.sequence > 0).then(|| upto(self.sequence)));
         for (tenant, driver) in DRIVERS {
@@ -89,6 +103,7 @@ impl Pair {
         }
         for ((tenant, driver, time), fix) in &self.model {
             assert_eq!(self.store().fix_at(tenant, driver, *time).unwrap(), Some(*fix));
+            self.check_beside(tenant, driver, time.0);
         }
     }
 
@@ -146,6 +161,7 @@ proptest! {
             for (from, span, limit) in &ranges {
                 for (tenant, driver) in DRIVERS {
                     pair.check(tenant, driver, *from, from + span, *limit);
+                    pair.check_beside(tenant, driver, *from);
                     let expected = pair.model.get(&(tenant, driver, TimestampMs(*from))).copied();
                     prop_assert_eq!(pair.store().fix_at(tenant, driver, TimestampMs(*from)).unwrap(), expected);
                 }

@@ -51,9 +51,10 @@ impl Ride {
     /// `+` stored, `d` a duplicate, else the first letter of the reason.
     fn judge(&mut self, rules: &Rules, fix: Fix) -> char {
         if self.window.place(fix.time) == Place::Taken {
+            end_before(fix.time, &mut self.trail);
             return 'd';
         }
-        match rules.judge_motion(&fix, self.window.neighbours(fix.time, usize::MAX), &mut self.trail) {
+        match rules.judge_motion(&fix, self.window.neighbours(fix.time).neighbours, &mut self.trail) {
             Ok(()) => {
                 self.window.insert(fix);
                 '+'
@@ -117,6 +118,22 @@ fn a_late_fix_does_not_end_a_doubt_of_now() {
     // Between the seconds of the ride: it is missing in none.
     assert_eq!(ride.judge(&ROAD, fix(4.5, 52.0, 21.0 + 4.5 * STEP_DEG)), '+');
     assert_eq!(ride.judge(&ROAD, elsewhere(22)), '+');
+}
+
+#[test]
+fn a_backlogs_lone_jumps_are_no_row_however_often_it_comes() {
+    // A jump an hour, on a ride that goes on around it: any two of them could be driven between.
+    let jumps = |hour: i64| [3_600 * hour + 1_800].map(elsewhere);
+    let day: Vec<Fix> = (0..12)
+        .flat_map(|hour| {
+            let here = |second: i64| riding(3_600 * hour + second);
+            [here(0), here(1_799)].into_iter().chain(jumps(hour)).chain([here(1_801), here(1_802)])
+        })
+        .collect();
+    let mut ride = Ride::default();
+    assert_eq!(ride.judge(&ROAD, riding(100_000)), '+', "today");
+    assert_eq!(ride.judge_all(&ROAD, day.iter().copied()), "++i++".repeat(12), "yesterday");
+    assert_eq!(ride.judge_all(&ROAD, day.iter().copied()), "ddidd".repeat(12), "and again");
 }
 
 #[test]

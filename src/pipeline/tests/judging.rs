@@ -116,11 +116,7 @@ proptest! {
             let running = Running::start(dir.path(), 1, 4, true);
             judge_by(&running, rules.clone());
             for (second, town) in run {
-                let element = at(second * 1_000).map(|report| Report {
-                    latitude: 52.0 + f64::from(town),
-                    longitude: 21.0,
-                    ..report
-                });
+                let element = in_town(second, town);
                 let verdict = running.judge("d", Received::Recorded, &[element])[0];
                 if matches!(verdict, Verdict::Accepted | Verdict::Late) {
                     stored.push(element);
@@ -133,6 +129,60 @@ proptest! {
             prop_assert!(running.page().judged.duplicate >= duplicates as u64);
             running.stop();
         }
+    }
+}
+
+/// A fix of one driver in one of several towns, 100 km from each other.
+fn in_town(second: i64, town: u8) -> Element {
+    at(second * 1_000).map(|report| Report { latitude: 52.0 + f64::from(town), longitude: 21.0, ..report })
+}
+
+#[test]
+fn what_motion_refused_stays_refused_after_it_left_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path(), 1, 4, true);
+    judge_by(&running, Rules { speed_mps_max: 70, period_ms_min: 2_000, ..Rules::default() });
+    let judge = |elements: &[Element]| {
+        let verdicts = running.judge("d", Received::Recorded, elements);
+        running.await_store(running.journal.watermark().get());
+        verdicts
+    };
+    let (jump, thinned) = (Verdict::Rejected(Reason::ImpliedSpeed), Verdict::Rejected(Reason::Thinned));
+    let morning = [in_town(0, 0), in_town(10, 1), in_town(20, 0), in_town(21, 0), in_town(30, 0)];
+    assert_eq!(judge(&morning), [Verdict::Accepted, jump, Verdict::Accepted, thinned, Verdict::Accepted]);
+    for second in (50_000..50_100).step_by(10) {
+        assert_eq!(judge(&[in_town(second, 0)]), [Verdict::Accepted]);
+    }
+    let (again, late) = (Verdict::Duplicate, Verdict::Late);
+    assert_eq!(judge(&morning), [again, jump, again, thinned, again], "delivered once more");
+    assert_eq!(judge(&[in_town(5, 0), in_town(25, 1), in_town(26, 0), in_town(29, 0)]), [late, jump, late, late]);
+    assert_eq!(judge(&[in_town(-3_600, 1), in_town(1_000, 1), in_town(31, 0)]), [late, jump, thinned]);
+    running.stop();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// The store knows what the window forgot: the rules of motion judge by both.
+    #[test]
+    fn verdicts_do_not_depend_on_how_much_is_in_memory(
+        batches in prop::collection::vec(prop::collection::vec((0i64..300, 0u8..2), 1..20), 1..12),
+    ) {
+        let rules = Rules { speed_mps_max: 70, stationary_m: 30, heartbeat_s: 9, period_ms_min: 2, ..Rules::default() };
+        let (small, large) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let small = Running::start(small.path(), 1, 3, true);
+        let large = Running::start(large.path(), 1, 10_000, false);
+        for running in [&small, &large] {
+            judge_by(running, rules.clone());
+        }
+        for batch in batches {
+            let elements: Vec<Element> = batch.iter().map(|(second, town)| in_town(*second, *town)).collect();
+            let verdicts = small.judge("d", Received::Recorded, &elements);
+            prop_assert_eq!(verdicts, large.judge("d", Received::Recorded, &elements));
+            small.await_store(small.journal.watermark().get());
+        }
+        small.stop();
+        large.stop();
     }
 }
 
