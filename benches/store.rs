@@ -7,7 +7,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rhumb::fix::Fix;
 use rhumb::journal::{JournalId, JournalPosition};
-use rhumb::store::{Config, DriverFixes, Store};
+use rhumb::store::{Config, DriverFixes, Store, Stretch};
 use rhumb::units::{Position, TimestampMs};
 use tempfile::TempDir;
 
@@ -130,15 +130,16 @@ fn read(criterion: &mut Criterion) {
         round = round.wrapping_add(7_919);
         (round % 1_000, (round % 4_999) as i64 * 1_000)
     };
-    for (name, off_ms) in [("fix_at_hit", 0), ("fix_at_miss", 1)] {
+    for (name, off_ms) in [("stretch_around_a_fix", 0), ("stretch_around_a_gap", 1)] {
         group.bench_function(name, |bencher| {
+            let mut stretch = Stretch::nothing();
             bencher.iter_custom(|rounds| {
                 on_cpu(|| {
                     for _ in 0..rounds {
                         let (driver, time_ms) = next();
                         let time = TimestampMs(BEGIN_MS + time_ms + off_ms);
-                        let found = fleet.store.fix_at("acme", &fleet.names[driver], time).expect("a store");
-                        assert_eq!(found.is_some(), off_ms == 0);
+                        fleet.store.stretch("acme", &fleet.names[driver], time, &mut stretch).expect("a store");
+                        assert_eq!(stretch.at(time).is_some(), off_ms == 0);
                     }
                 })
             });

@@ -6,12 +6,13 @@ use super::batch::Received;
 use super::drivers::{Driver, DriverIndex, Drivers};
 use super::judge::Judged;
 use super::motion::{self, Neighbours, Trail};
+use super::past::Past;
 use super::rules::Rules;
 use super::shard::Shared;
 use super::window::{InMemory, Place, Window};
 use crate::fix::{Element, Fix, Reason, Verdict};
 use crate::ids::DriverKey;
-use crate::store::{self, Store};
+use crate::store::Stretch;
 use crate::units::TimestampMs;
 
 /// An element that is new and is to be stored.
@@ -61,8 +62,8 @@ pub(super) struct Judge<'a> {
     pub(super) received: Received,
     /// The driver's place if it is known; its first good fix makes it known.
     pub(super) index: Option<DriverIndex>,
-    /// How often the store was asked.
-    pub(super) lookups: usize,
+    /// What the store said of the past.
+    pub(super) past: &'a mut Past,
 }
 
 impl Judge<'_> {
@@ -82,7 +83,7 @@ impl Judge<'_> {
         let repaired = matches!(judged, Judged::Repaired(_));
         let fix = match judged {
             Judged::Timed(fix) | Judged::Repaired(fix) => fix,
-            Judged::Timeless(fix) => self.at_free_time(window, fix)?,
+            Judged::Timeless(fix) => self.at_free_time(index, window, fix)?,
         };
         // Duplicates first, so that whatever was stored once is told as that, however its neighbours look by now.
         let late = match window.place(fix.time) {
@@ -90,7 +91,7 @@ impl Judge<'_> {
             Place::Late => true,
             Place::Taken => return Err(NotStored::duplicate(&fix, window.at(fix.time), trail)),
             below @ (Place::BelowFloor | Place::Forgotten) => {
-                let stored = self.stored_at(fix.time)?;
+                let stored = self.stored_at(index, fix.time)?;
                 if stored.is_some() {
                     return Err(NotStored::duplicate(&fix, stored.as_ref(), trail));
                 }
@@ -102,7 +103,7 @@ impl Judge<'_> {
             }
         };
         if self.rules.judge_by_motion() {
-            let neighbours = self.neighbours(window, fix.time)?;
+            let neighbours = self.neighbours(index, window, fix.time)?;
             self.rules.judge_motion(&fix, neighbours, trail)?;
         }
         window.insert(fix);
@@ -110,45 +111,38 @@ impl Judge<'_> {
     }
 
     /// The fix, at the first free millisecond from its time on.
-    fn at_free_time(&mut self, window: &Window, fix: Fix) -> Result<Fix, NotStored> {
+    fn at_free_time(&mut self, index: DriverIndex, window: &Window, fix: Fix) -> Result<Fix, NotStored> {
         let time = window.next_free(fix.time);
         // A look or two into the store, not one for each millisecond that is taken there: above the floor memory knows.
         let is_free = match window.place(time) {
             Place::Forgotten => false,
-            Place::BelowFloor => self.stored_at(time)?.is_none(),
+            Place::BelowFloor => self.stored_at(index, time)?.is_none(),
             Place::Newest | Place::Late | Place::Taken => true,
         };
         Ok(Fix { time: if is_free { time } else { window.next_free_in_memory() }, ..fix })
     }
 
     /// Where the driver was right before and right after a time that no fix of it has.
-    fn neighbours(&mut self, window: &Window, time: TimestampMs) -> Result<Neighbours, NotStored> {
+    fn neighbours(&mut self, index: DriverIndex, window: &Window, time: TimestampMs) -> Result<Neighbours, NotStored> {
         let InMemory { neighbours, store_has_nearer } = window.neighbours(time);
         if !store_has_nearer {
             return Ok(neighbours);
         }
-        let beside = self.ask_store(|store, tenant, driver| store.beside(tenant, driver, time))?;
-        Ok(beside.map_or(neighbours, |beside| neighbours.or_nearer(beside)))
+        let stretch = self.stretch(index, time)?;
+        Ok(stretch.map_or(neighbours, |stretch| neighbours.or_nearer(stretch.beside(time))))
     }
 
-    /// What the store holds at a time that memory cannot tell of.
-    fn stored_at(&mut self, time: TimestampMs) -> Result<Option<Fix>, NotStored> {
-        Ok(self.ask_store(|store, tenant, driver| store.fix_at(tenant, driver, time))?.flatten())
+    /// What the store holds at a time that memory cannot tell of. One that is off holds nothing.
+    fn stored_at(&mut self, index: DriverIndex, time: TimestampMs) -> Result<Option<Fix>, NotStored> {
+        Ok(self.stretch(index, time)?.and_then(|stretch| stretch.at(time).copied()))
     }
 
-    /// Asks the store for something of this driver; `None` if there is no store.
-    fn ask_store<T>(
-        &mut self,
-        ask: impl FnOnce(&Store, &str, &str) -> Result<T, store::Error>,
-    ) -> Result<Option<T>, NotStored> {
+    /// What the store has around a time; `None` if it is off.
+    fn stretch(&mut self, index: DriverIndex, time: TimestampMs) -> Result<Option<&Stretch>, NotStored> {
         let Some(history) = &self.shared.history else { return Ok(None) };
-        self.lookups += 1;
-        match ask(&history.store, self.key.tenant().as_str(), self.key.driver().as_str()) {
-            Ok(answer) => Ok(Some(answer)),
-            Err(error) => {
-                tracing::error!(%error, "the store did not say what it has of a driver, and this shard gives up: see to the disk of `data_dir`, then restart");
-                Err(NotStored::StoreFailed)
-            }
-        }
+        self.past.around(&history.store, index, self.key, time).map(Some).map_err(|error| {
+            tracing::error!(%error, "the store did not say what it has of a driver, and this shard gives up: see to the disk of `data_dir`, then restart");
+            NotStored::StoreFailed
+        })
     }
 }

@@ -10,6 +10,7 @@ mod element;
 mod ingress;
 mod judge;
 mod motion;
+mod past;
 mod refusals;
 mod registry;
 mod rules;

@@ -64,10 +64,10 @@ pub(super) struct Neighbours {
 
 impl Neighbours {
     /// The nearer ones of these and those.
-    pub(super) fn or_nearer(self, [before, after]: [Option<Fix>; 2]) -> Self {
-        let earlier = self.before.into_iter().chain(before).max_by_key(|fix| fix.time);
-        let later = self.after.into_iter().chain(after).min_by_key(|fix| fix.time);
-        Self { before: earlier, after: later }
+    pub(super) fn or_nearer(self, [before, after]: [Option<&Fix>; 2]) -> Self {
+        let earlier = self.before.iter().chain(before).max_by_key(|fix| fix.time);
+        let later = self.after.iter().chain(after).min_by_key(|fix| fix.time);
+        Self { before: earlier.copied(), after: later.copied() }
     }
 }
 

@@ -14,6 +14,7 @@ use super::batch::{Batch, PayloadSizes, Received};
 use super::drivers::{DriverIndex, Drivers};
 use super::element::{Judge, New, NotStored};
 use super::ingress::INBOX_MESSAGES_MAX;
+use super::past::Past;
 use super::refusals;
 use super::registry::Registry;
 use super::rules::{LiveRules, RulesInEffect};
@@ -36,9 +37,9 @@ pub(super) const TURNS_IN_FLIGHT_MAX: usize = 8;
 /// Elements of one turn. A batch that is longer goes on in a later one.
 const TURN_ELEMENTS_MAX: usize = 8_192;
 
-/// As how many elements a look into the store counts: it takes some 7 µs where an element takes a fraction of one, and a turn
+/// As how many elements a look into the store counts: it takes some 15 µs where an element takes a fraction of one, and a turn
 /// full of them would keep the shard's other drivers waiting.
-const LOOKUP_ELEMENTS: usize = 16;
+const LOOK_ELEMENTS: usize = 32;
 
 /// Durable fixes that the store may be behind, of all shards together, before they wait for it. They are in memory as long,
 /// at some 80 bytes each.
@@ -145,6 +146,7 @@ pub(super) struct Shard {
     rules: RulesInEffect,
     books: Arc<Books>,
     drivers: Drivers,
+    past: Past,
     waiting: VecDeque<Batch>,
     in_flight: VecDeque<Turn>,
     unstored: Unstored,
@@ -171,6 +173,7 @@ impl Shard {
             shared,
             books,
             drivers: Drivers::default(),
+            past: Past::default(),
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
             unstored: Unstored::default(),
@@ -365,6 +368,7 @@ impl Shard {
     fn turn(&mut self, appender: &Appender) {
         let Some(first) = self.waiting.front() else { return };
         self.rules.refresh();
+        self.past.forget();
         self.encoder.begin(received_at(first));
         let mut turn = Turn::default();
         let mut elements_left = TURN_ELEMENTS_MAX;
@@ -427,7 +431,8 @@ impl Shard {
             let rules = self.rules.of(key.tenant());
             let counts = turn.counts.of(key.tenant(), run.codec);
             let index = self.drivers.find(key);
-            let mut judge = Judge { shared: &self.shared, rules, key, received: *received, index, lookups: 0 };
+            let past = &mut self.past;
+            let mut judge = Judge { shared: &self.shared, rules, key, received: *received, index, past };
             for element in elements.by_ref().take(len - std::mem::take(&mut judged)) {
                 if *elements_left == 0 || self.encoder.is_full() {
                     return;
@@ -436,7 +441,7 @@ impl Shard {
                     rules.payload_bytes_max > 0 && sizes.bytes_around(verdicts.len()) > rules.payload_bytes_max;
                 let element = if is_too_large { &Err(Reason::TooLarge) } else { element };
                 let new = judge.element(&mut self.drivers, element);
-                let cost = 1 + std::mem::take(&mut judge.lookups) * LOOKUP_ELEMENTS;
+                let cost = 1 + judge.past.take_looks() * LOOK_ELEMENTS;
                 *elements_left = elements_left.saturating_sub(cost);
                 let verdict = match new {
                     Ok(New { driver, fix, late, repaired }) => {

@@ -64,20 +64,6 @@ impl<'a> Block<'a> {
     pub(super) fn fixes(&self) -> Fixes<'a> {
         Fixes { left: self.fixes, input: self.run, unpacker: Unpacker::default() }
     }
-
-    /// Its fix of this time, if it has one.
-    pub(super) fn fix_at(&self, time: TimestampMs) -> Result<Option<Fix>, Malformed> {
-        if time < self.first || self.ends_before(time) {
-            return Ok(None);
-        }
-        for fix in self.fixes() {
-            let fix = fix?;
-            if fix.time >= time {
-                return Ok(Some(fix).filter(|fix| fix.time == time));
-            }
-        }
-        Ok(None)
-    }
 }
 
 /// Iterator over the fixes of a block; ends after the first error.
@@ -132,15 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn a_fix_is_found_at_its_time_and_at_no_other() {
+    fn a_block_ends_with_its_last_fix() {
         let value = block_of(&[10, 20, 30]);
         let block = Block::read(TimestampMs(10), &value).unwrap();
-        for time in 0..40 {
-            let expected = [10, 20, 30].contains(&time).then(|| fix_at(time));
-            assert_eq!(block.fix_at(TimestampMs(time)), Ok(expected), "{time}");
-        }
-        assert_eq!(block.fix_at(TimestampMs(i64::MIN)), Ok(None));
-        assert_eq!(block.fix_at(TimestampMs(i64::MAX)), Ok(None));
         assert!(!block.ends_before(TimestampMs(30)) && block.ends_before(TimestampMs(31)));
     }
 

@@ -11,7 +11,7 @@ use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Reada
 use super::apply::Writer;
 use super::block::Block;
 use super::key::{self, Key};
-use super::{Config, DriverFixes, Error};
+use super::{Config, DriverFixes, Error, Stretch};
 use crate::fix::Fix;
 use crate::journal::{JournalId, JournalPosition};
 use crate::units::TimestampMs;
@@ -137,41 +137,34 @@ impl Store {
         Ok(self.0.tables.database.persist(PersistMode::SyncAll)?)
     }
 
-    /// The driver's fix of exactly this time, if there is one: one seek and half a block decoded.
-    pub fn fix_at(&self, tenant: &str, driver: &str, time: TimestampMs) -> Result<Option<Fix>, Error> {
-        let Some(driver_key) = Key::of(tenant, driver) else { return Ok(None) };
-        match self.0.tables.covering(driver_key, time)? {
-            Some(found) => {
-                let key = driver_key.at(found.first);
-                found.block(key)?.fix_at(time).map_err(|_| malformed(key.as_ref()))
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// The driver's fixes right before and right after a time, of those that are here: two seeks at most, and a block decoded
-    /// for each.
-    pub fn beside(&self, tenant: &str, driver: &str, time: TimestampMs) -> Result<[Option<Fix>; 2], Error> {
-        let mut beside = [None; 2];
-        let Some(driver_key) = Key::of(tenant, driver) else { return Ok(beside) };
+    /// The stretch of the driver's history around a time: the block that covers it, up to the next one's first fix. Two seeks,
+    /// some 15 µs, and a block decoded; times near this one are then told without the store, as it was at the call.
+    pub fn stretch(&self, tenant: &str, driver: &str, time: TimestampMs, stretch: &mut Stretch) -> Result<(), Error> {
+        stretch.begin();
+        let Some(driver_key) = Key::of(tenant, driver) else { return Ok(()) };
         let tables = &self.0.tables;
         // Of one moment: a block that is written anew between the two looks could be missed by both.
         let snapshot = tables.database.snapshot();
-        if let Some(guard) = snapshot.range(&tables.blocks, driver_key.at(time.saturating_add_ms(-1))..).next()
+        if let Some(guard) = snapshot.range(&tables.blocks, driver_key.at(time)..).next()
             && let Some(covering) = found(guard, driver_key)?
         {
-            covering.narrow(driver_key, time, &mut beside)?;
-        }
-        if beside[1].is_none() {
-            for guard in snapshot.range(&tables.blocks, driver_key..=driver_key.at(time)).rev() {
-                let Some(following) = found(guard, driver_key)? else { continue };
-                following.narrow(driver_key, time, &mut beside)?;
-                if beside[1].is_some() {
-                    break;
-                }
+            let key = driver_key.at(covering.first);
+            for fix in covering.block(key)?.fixes() {
+                stretch.fixes.push(fix.map_err(|_| malformed(key.as_ref()))?);
             }
+            stretch.begins_at(covering.first);
         }
-        Ok(beside)
+        let Some(later) = time.0.checked_add(1) else { return Ok(()) };
+        if let Some(guard) = snapshot.range(&tables.blocks, driver_key..=driver_key.at(TimestampMs(later))).next_back()
+            && let Some(following) = found(guard, driver_key)?
+        {
+            let key = driver_key.at(following.first);
+            if let Some(fix) = following.block(key)?.fixes().next() {
+                stretch.fixes.push(fix.map_err(|_| malformed(key.as_ref()))?);
+            }
+            stretch.ends_at(following.first);
+        }
+        Ok(())
     }
 
     /// The driver's fixes from `from` on and before `to`, oldest first, `limit` at most. Sees the store as it is at the
@@ -276,21 +269,6 @@ impl Tables {
 }
 
 impl Found {
-    /// Moves what is known to lie before and after a time as close to it as this block's fixes are.
-    fn narrow(&self, driver_key: Key, time: TimestampMs, beside: &mut [Option<Fix>; 2]) -> Result<(), Error> {
-        let key = driver_key.at(self.first);
-        for fix in self.block(key)?.fixes() {
-            let fix = fix.map_err(|_| malformed(key.as_ref()))?;
-            if fix.time < time {
-                beside[0] = Some(fix);
-            } else if fix.time > time {
-                beside[1] = Some(fix);
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// The block's head; `key` is for the error.
     pub(super) fn block(&self, key: Key) -> Result<Block<'_>, Error> {
         Block::read(self.first, &self.value).map_err(|_| malformed(key.as_ref()))

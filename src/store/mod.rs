@@ -12,12 +12,14 @@ mod embedded;
 mod key;
 #[cfg(test)]
 mod model;
+mod stretch;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::embedded::Store;
+pub use self::stretch::Stretch;
 use crate::fix::Fix;
 use crate::journal::JournalId;
 

@@ -2,7 +2,6 @@
 //! sorted map of (tenant, driver, time) would.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -83,16 +82,23 @@ impl Pair {
     }
 
     #[track_caller]
-    fn check_beside(&self, tenant: &'static str, driver: &'static str, time: i64) {
+    fn check_stretch(&self, tenant: &'static str, driver: &'static str, time: i64) {
         let of_driver = |time: i64| (tenant, driver, TimestampMs(time));
-        let before = self.model.range(of_driver(i64::MIN)..of_driver(time)).next_back();
-        let after = self.model.range((Bound::Excluded(of_driver(time)), Bound::Included(of_driver(i64::MAX)))).next();
-        let expected = [before, after].map(|entry| entry.map(|(_, fix)| *fix));
-        assert_eq!(
-            self.store().beside(tenant, driver, TimestampMs(time)).unwrap(),
-            expected,
-            "{tenant} {driver} {time}"
-        );
+        let mut stretch = Stretch::nothing();
+        self.store().stretch(tenant, driver, TimestampMs(time), &mut stretch).unwrap();
+        for near in [time, time.saturating_sub(1), time.saturating_add(40)] {
+            if near != time && !stretch.covers(TimestampMs(near)) {
+                continue;
+            }
+            let expected = self.model.get(&of_driver(near));
+            assert_eq!(stretch.at(TimestampMs(near)), expected, "{tenant} {driver} {near}");
+            if expected.is_none() {
+                let before = self.model.range(of_driver(i64::MIN)..of_driver(near)).next_back();
+                let after = self.model.range(of_driver(near)..=of_driver(i64::MAX)).next();
+                let expected = [before, after].map(|entry| entry.map(|(_, fix)| fix));
+                assert_eq!(stretch.beside(TimestampMs(near)), expected, "{tenant} {driver} {near} beside {time}");
+            }
+        }
     }
 
     #[track_caller]
@@ -101,9 +107,9 @@ impl Pair {
         for (tenant, driver) in DRIVERS {
             self.check(tenant, driver, i64::MIN, i64::MAX, usize::MAX);
         }
-        for ((tenant, driver, time), fix) in &self.model {
-            assert_eq!(self.store().fix_at(tenant, driver, *time).unwrap(), Some(*fix));
-            self.check_beside(tenant, driver, time.0);
+        for (tenant, driver, time) in self.model.keys() {
+            self.check_stretch(tenant, driver, time.0);
+            self.check_stretch(tenant, driver, time.0.saturating_add(7));
         }
     }
 
@@ -161,9 +167,7 @@ proptest! {
             for (from, span, limit) in &ranges {
                 for (tenant, driver) in DRIVERS {
                     pair.check(tenant, driver, *from, from + span, *limit);
-                    pair.check_beside(tenant, driver, *from);
-                    let expected = pair.model.get(&(tenant, driver, TimestampMs(*from))).copied();
-                    prop_assert_eq!(pair.store().fix_at(tenant, driver, TimestampMs(*from)).unwrap(), expected);
+                    pair.check_stretch(tenant, driver, *from);
                 }
             }
         }
@@ -231,8 +235,8 @@ fn a_driver_may_occur_twice_in_a_batch() {
 fn neighbours_in_key_order_are_not_mixed_up() {
     let mut pair = Pair::new();
     pair.apply(&[("a", "d1", vec![fix_at(10)]), ("ab", "d", vec![fix_at(10)])]);
-    assert_eq!(pair.store().fix_at("a", "d", TimestampMs(10)).unwrap(), None);
-    assert_eq!(pair.store().fix_at("a", "d2", TimestampMs(10)).unwrap(), None);
+    pair.check_stretch("a", "d", 10);
+    pair.check_stretch("a", "d2", 10);
     pair.check_all();
 }
 
@@ -304,7 +308,7 @@ fn a_position_of_another_journal_is_refused_and_nothing_written() {
 #[test]
 fn names_that_are_no_ids_find_nothing_and_are_not_written() {
     let pair = Pair::new();
-    assert_eq!(pair.store().fix_at("a\0d", "x", TimestampMs(1)).unwrap(), None);
+    pair.check_stretch("a\0d", "x", 1);
     let track = pair.store().track("", "d", TimestampMs(0), TimestampMs(9), 9).unwrap();
     assert!(track.is_empty());
     let fixes = [fix_at(2)];
