@@ -12,11 +12,16 @@ const PENDING: u64 = u64::MAX;
 /// In place of the sequence of a fix that no store has and none will get: its frame went before the store began.
 pub(super) const UNSTORED: u64 = 0;
 
-/// A window gives memory back when it has room for so many times what it holds,
-const SPARE_FACTOR_MAX: usize = 8;
+/// A full window grows by this part of what it holds. There are as many windows as drivers, and doubling would leave most of
+/// them half empty for good.
+const GROWTH_DIVISOR: usize = 4;
 
-/// and keeps this much: growing and shrinking in turns would cost more than the room.
-const SPARE_FACTOR_KEPT: usize = 2;
+/// The least that it grows by.
+const GROWTH_MIN: usize = 4;
+
+/// A window gives memory back when it has room for so many times what it is to hold. A store that lags for a moment, or a
+/// backlog, must not leave it as large as it was then.
+const SPARE_FACTOR_MAX: usize = 3;
 
 /// A fix in memory.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +174,9 @@ impl Window {
 
     /// Takes in a fix that was judged new, as pending.
     pub(super) fn insert(&mut self, fix: Fix) {
+        if self.kept.len() == self.kept.capacity() {
+            self.kept.reserve_exact((self.kept.len() / GROWTH_DIVISOR).max(GROWTH_MIN));
+        }
         match self.kept.back() {
             Some(newest) if fix.time <= newest.fix.time => {
                 if let Err(index) = self.find(fix.time) {
@@ -208,9 +216,9 @@ impl Window {
             *gone = fix.time.max(*gone);
             self.kept.pop_front();
         }
-        // A store that lagged for a moment must not leave every window as large as it was then.
-        if self.kept.capacity() > SPARE_FACTOR_MAX * self.kept.len().max(fixes_max) {
-            self.kept.shrink_to(SPARE_FACTOR_KEPT * self.kept.len().max(fixes_max));
+        let wanted = self.kept.len().max(fixes_max);
+        if self.kept.capacity() > SPARE_FACTOR_MAX * wanted {
+            self.kept.shrink_to(wanted);
         }
     }
 
@@ -332,6 +340,18 @@ mod tests {
         assert_eq!(window.len(), 64);
         assert!(window.kept.capacity() <= 64 * SPARE_FACTOR_MAX, "{}", window.kept.capacity());
         assert_eq!(times(&window), (9_937..=10_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_window_takes_little_more_than_its_fixes() {
+        let mut window = Window::default();
+        for time in 1..=1_000 {
+            window.insert(fix(time));
+            window.mark_durable(TimestampMs(time), 1);
+            window.trim(64, Leave::ToStore(1));
+        }
+        let bytes = window.kept.capacity() * size_of::<Kept>();
+        assert!(window.len() == 64 && bytes < 64 * 80 * 3 / 2, "{bytes}");
     }
 
     #[test]
