@@ -83,7 +83,7 @@ measure() {
     qos1-single) options+=(--qos 1 --publishes "$SINGLES" --single) ;;
     esac
     # Rhumb consumes what it takes in; a broker without a subscriber would throw it away.
-    [ "$server" != mosquitto ] || options+=(--subscriber)
+    [ "$server" != mosquitto ] || options+=(--subscribers 1)
     "$LOADGEN" "${options[@]}" >>"$WORK/$load.$server.json" || fail "$load against $server lost something: see $WORK"
 }
 

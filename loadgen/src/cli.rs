@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::faults::Shares;
 use crate::plan::{Credentials, Load, Mode, Plan, Qos, Version};
+use crate::worker::KEEP_ALIVE_S;
 
 const DEVICES_MAX: u32 = 100_000;
 const THREADS_MAX: u32 = 64;
@@ -98,9 +99,12 @@ pub struct Cli {
     /// not there, or lets nobody in, is asked again for half a minute before the run and a minute during it
     #[arg(long)]
     reconnect: bool,
-    /// One more connection subscribes to everything published and counts it
-    #[arg(long)]
-    subscriber: bool,
+    /// So many more connections subscribe to everything published and count it
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    subscribers: u32,
+    /// Keeps the connections open and silent for so long after the run, while the memory of --pid is measured
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    hold: Option<Duration>,
     /// Connections come from so many addresses 127.0.0.1, 127.0.0.2, … (past 28,000 connections one has no port left)
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=250), value_name = "N")]
     source_spread: u8,
@@ -141,6 +145,9 @@ impl Cli {
         ensure!((1..=DEVICES_MAX).contains(&self.devices), "--devices: 1 to {DEVICES_MAX}");
         let in_flight = u64::from(self.devices) * u64::from(window);
         ensure!(in_flight <= IN_FLIGHT_MAX, "--window times --devices: at most {IN_FLIGHT_MAX}");
+        ensure!(self.subscribers <= DEVICES_MAX, "--subscribers: at most {DEVICES_MAX}");
+        let hold_max = Duration::from_secs(u64::from(KEEP_ALIVE_S));
+        ensure!(self.hold.is_none_or(|hold| hold <= hold_max), "--hold: at most {} s", KEEP_ALIVE_S);
         ensure!((1..=THREADS_MAX).contains(&self.threads), "--threads: 1 to {THREADS_MAX}");
         let publishes_max = self.publishes.unwrap_or(1);
         ensure!((1..=PUBLISHES_MAX).contains(&publishes_max), "--publishes: 1 to {PUBLISHES_MAX}");
@@ -177,7 +184,8 @@ impl Cli {
             faults: Shares { duplicates: self.duplicates, reorder: self.reorder, garbage: self.garbage },
             acked_log: self.acked_log.clone(),
             reconnect: self.reconnect,
-            subscriber: self.subscriber,
+            subscribers: self.subscribers,
+            hold: self.hold.unwrap_or_default(),
             source_addresses: self.source_spread,
             pid: self.pid,
         })

@@ -107,8 +107,10 @@ pub struct Plan {
     pub acked_log: Option<PathBuf>,
     /// Whether devices come back after a lost connection.
     pub reconnect: bool,
-    /// Whether one connection subscribes to all that is published.
-    pub subscriber: bool,
+    /// Connections that subscribe to all that is published.
+    pub subscribers: u32,
+    /// How long the connections are kept after the run, silent.
+    pub hold: Duration,
     /// Number of loopback addresses that connections come from; 1 leaves the choice to the system.
     pub source_addresses: u8,
     /// Process to measure.
@@ -139,7 +141,8 @@ impl Default for Plan {
             faults: Shares::default(),
             acked_log: None,
             reconnect: false,
-            subscriber: false,
+            subscribers: 0,
+            hold: Duration::ZERO,
             source_addresses: 1,
             pid: None,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -46,12 +47,32 @@ pub struct Report {
     pub latency_corrected_us: Option<Percentiles>,
     /// Why connections failed, and how often.
     pub errors: BTreeMap<String, u64>,
-    /// Messages that the subscriber got.
-    pub subscriber_received: Option<u64>,
+    /// What the subscribers got.
+    pub deliveries: Option<Deliveries>,
     /// The process that was asked about; `null` if it ended before the run did.
     pub process: Option<Usage>,
     /// The generator itself.
     pub generator: Option<Usage>,
+}
+
+/// What all subscribers got together.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Deliveries {
+    /// Messages.
+    pub received: u64,
+    /// From the start of the run to the last of them.
+    pub seconds: f64,
+    /// Messages over `seconds`.
+    pub rate: f64,
+}
+
+impl Deliveries {
+    /// So many, the last so long after the start.
+    pub fn new(received: u64, lasted: Duration) -> Self {
+        let seconds = lasted.as_secs_f64();
+        let rate = if received == 0 { 0.0 } else { received as f64 / seconds.max(1e-9) };
+        Self { received, seconds: (seconds * 1e6).round() / 1e6, rate: rate.round() }
+    }
 }
 
 /// What a report is made of besides the plan and the tally.
@@ -59,8 +80,8 @@ pub struct Report {
 pub struct Measured {
     /// Devices that were let in before the start.
     pub connected: usize,
-    /// The subscriber's count.
-    pub subscriber_received: Option<u64>,
+    /// What the subscribers got.
+    pub deliveries: Option<Deliveries>,
     /// The broker's process.
     pub process: Option<Usage>,
     /// The generator's.
@@ -101,7 +122,7 @@ impl Report {
             latency_us,
             latency_corrected_us,
             errors: tally.errors,
-            subscriber_received: measured.subscriber_received,
+            deliveries: measured.deliveries,
             process: measured.process,
             generator: measured.generator,
         }
@@ -151,8 +172,8 @@ impl fmt::Display for Report {
         for (reason, times) in &self.errors {
             writeln!(out, "error        {times} × {reason}")?;
         }
-        if let Some(received) = self.subscriber_received {
-            writeln!(out, "subscriber   {received} received")?;
+        if let Some(Deliveries { received, seconds, rate }) = self.deliveries {
+            writeln!(out, "subscribers  {received} received in {seconds:.3} s: {rate:.0}/s")?;
         }
         let mut latency = |title, found: &Option<Percentiles>| match found {
             None => Ok(()),

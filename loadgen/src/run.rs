@@ -13,8 +13,8 @@ use crate::acked_log::{AckedLines, AckedLog};
 use crate::device::Device;
 use crate::plan::{Mode, Plan};
 use crate::process::{self, Usage, Watch};
-use crate::report::{Measured, Report};
-use crate::subscriber::Subscriber;
+use crate::report::{Deliveries, Measured, Report};
+use crate::subscriber::Subscribers;
 use crate::tally::{Progress, Tally};
 use crate::worker::{Event, Link};
 use crate::{faithful, raw, trace};
@@ -37,7 +37,7 @@ struct Thread {
 
 /// Runs `plan` and reports; `progress` shows a line a second even where standard error is no terminal.
 pub fn run(plan: &Plan, progress: bool) -> anyhow::Result<Report> {
-    let files = u64::from(plan.devices) + OTHER_FILES;
+    let files = u64::from(plan.devices) + u64::from(plan.subscribers) + OTHER_FILES;
     if let Some(files_max) = process::open_files_max()
         && files > files_max
     {
@@ -55,7 +55,7 @@ pub fn run(plan: &Plan, progress: bool) -> anyhow::Result<Report> {
             .transpose()?,
         Watch::begin(std::process::id()).ok(),
     ];
-    let subscriber = plan.subscriber.then(|| Subscriber::start(plan)).transpose()?;
+    let subscribers = (plan.subscribers > 0).then(|| Subscribers::start(plan)).transpose()?;
     let (events, reports) = sync_channel(EVENTS_MAX);
     let threads = spawn(plan, Device::fleet(plan, trace.as_ref()), log.as_ref(), &events)?;
     drop(events);
@@ -71,6 +71,7 @@ pub fn run(plan: &Plan, progress: bool) -> anyhow::Result<Report> {
     for watch in watches.iter_mut().flatten() {
         watch.restart()?;
     }
+    let started = Instant::now();
     start(&threads)?;
     let line = ProgressLine::new(progress);
     let mut tally = collect(threads.len(), &reports, |elapsed| {
@@ -78,21 +79,32 @@ pub fn run(plan: &Plan, progress: bool) -> anyhow::Result<Report> {
         line.show(elapsed, &threads);
     })?;
     line.end();
-    let [process, generator] = watches.map(|watch| watch.and_then(|watch| end(watch, &tally)));
-    let subscriber_received = subscriber.map(|subscriber| {
-        let (received, failure) = subscriber.finish();
-        if let Some(failure) = failure {
+    let deliveries = subscribers.map(|subscribers| {
+        let received = subscribers.finish();
+        if let Some(failure) = received.failure {
             tally.error(&failure, 1);
         }
-        received
+        Deliveries::new(received.messages, received.last_at.saturating_duration_since(started))
     });
+    hold(plan.hold, &mut watches);
+    let [process, generator] = watches.map(|watch| watch.and_then(|watch| end(watch, &tally)));
     for thread in threads {
         // The second word on this channel is the permission to close.
         let _gone = thread.start.send(());
         drop(thread.start);
         thread.handle.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
     }
-    Ok(Report::new(plan, tally, Measured { connected, subscriber_received, process, generator }))
+    Ok(Report::new(plan, tally, Measured { connected, deliveries, process, generator }))
+}
+
+/// Keeps the connections, silent, for a while.
+#[expect(clippy::disallowed_methods, reason = "it is the passing of time that is asked for")]
+fn hold(length: Duration, watches: &mut [Option<Watch>; 2]) {
+    let end = Instant::now() + length;
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        std::thread::sleep(left.min(SECOND));
+        watches.iter_mut().flatten().for_each(Watch::sample);
+    }
 }
 
 fn end(watch: Watch, tally: &Tally) -> Option<Usage> {

@@ -94,11 +94,11 @@ fn every_publish_arrives_in_every_mode_version_and_quality_of_service() {
     for mode in [Mode::Raw, Mode::Faithful] {
         for version in [Version::V3, Version::V5] {
             for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
-                let plan = Plan { mode, version, qos, subscriber: true, ..broker.plan() };
+                let plan = Plan { mode, version, qos, subscribers: 3, ..broker.plan() };
                 let report = report(&plan);
                 assert!(report.complete(), "{plan:?}\n{report}");
                 assert_eq!(report.counts.sent, 2_000, "{report}");
-                assert_eq!(report.subscriber_received, Some(2_000), "{report}");
+                assert_eq!(report.deliveries.unwrap().received, 3 * 2_000, "{report}");
                 let acked = if qos == Qos::AtMostOnce { 20 } else { 2_000 };
                 assert_eq!(report.counts.acked, acked, "{report}");
                 assert_eq!(report.latency_us.is_some(), qos != Qos::AtMostOnce, "{report}");
