@@ -92,6 +92,9 @@ pub struct Cli {
     /// Publishes whose payload is no fix, percent
     #[arg(long, default_value_t = 0.0, value_name = "PCT")]
     garbage: f64,
+    /// Every publish carries this instead of a fix
+    #[arg(long, conflicts_with = "acked_log", value_name = "TEXT")]
+    payload: Option<String>,
     /// Writes a line `driver fix-time-in-ms` for every acknowledged fix
     #[arg(long, value_name = "FILE")]
     acked_log: Option<PathBuf>,
@@ -182,6 +185,7 @@ impl Cli {
             seed: self.seed,
             trace: self.trace.clone(),
             faults: Shares { duplicates: self.duplicates, reorder: self.reorder, garbage: self.garbage },
+            payload: self.payload.as_deref().map(|text| text.as_bytes().into()),
             acked_log: self.acked_log.clone(),
             reconnect: self.reconnect,
             subscribers: self.subscribers,

@@ -1,5 +1,7 @@
 //! Renders a fix as native JSON: a template of the device's last payload whose digits are patched in place.
 
+use std::sync::Arc;
+
 use crate::faults::{Item, Kind, garbage};
 use crate::fix::Fix;
 
@@ -26,13 +28,21 @@ pub struct Payload {
     heading_at: usize,
     /// The second whose date and time the template shows.
     second: Option<i64>,
+    /// What every publish carries instead.
+    constant: Option<Arc<[u8]>>,
 }
 
 impl Payload {
+    /// Payloads of fixes, or the same one for ever.
+    pub fn new(constant: Option<Arc<[u8]>>) -> Self {
+        Self { constant, ..Self::default() }
+    }
+
     /// The payload of a publish, valid until the next call.
     pub fn of(&mut self, item: &Item) -> &[u8] {
         match item.kind {
             Kind::Garbage(number) => garbage(number),
+            _ if self.constant.is_some() => self.constant.as_deref().unwrap_or_default(),
             Kind::Fresh | Kind::Duplicate | Kind::Overtaken => self.render(&item.fix),
         }
     }

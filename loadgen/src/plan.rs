@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::faults::Shares;
@@ -103,6 +104,8 @@ pub struct Plan {
     pub trace: Option<PathBuf>,
     /// Trouble on purpose.
     pub faults: Shares,
+    /// What every publish carries instead of a fix.
+    pub payload: Option<Arc<[u8]>>,
     /// Where to list acknowledged fixes.
     pub acked_log: Option<PathBuf>,
     /// Whether devices come back after a lost connection.
@@ -139,6 +142,7 @@ impl Default for Plan {
             seed: 1,
             trace: None,
             faults: Shares::default(),
+            payload: None,
             acked_log: None,
             reconnect: false,
             subscribers: 0,

@@ -135,8 +135,8 @@ impl Player {
         Self {
             schedule: Schedule::new(&shared.plan, device.number),
             device,
+            payload: Payload::new(shared.plan.payload.clone()),
             shared,
-            payload: Payload::default(),
             next_index: 0,
             closing_sent: false,
             flights: RefCell::default(),

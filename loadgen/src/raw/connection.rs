@@ -71,7 +71,7 @@ impl Connection {
             state: State::New,
             finished: false,
             runnable: false,
-            payload: Payload::default(),
+            payload: Payload::new(plan.payload.clone()),
             stream: None,
             next_index: 0,
             closing_sent: false,
