@@ -1,22 +1,39 @@
 #!/usr/bin/env bash
-# What the front door costs beside mosquitto, in turns on one machine: fan-out to subscribers, and the memory of idle trackers.
+# What the front door costs beside mosquitto, in turns on one machine: a publish, fan-out to subscribers, the memory of idle trackers.
 # Prints a Markdown page for benches/results/.
 #
 #   benches/door.sh > benches/results/door-$(date +%F).md
 #
-# Takes about six minutes. Variables: ROUNDS (3), IDLE (18000 connections; needs so many open files twice over), RHUMB and
-# LOADGEN (the binaries; built where missing), MOSQUITTO (/usr/sbin/mosquitto), PARTS ("fanout idle"), WORK (where the journal and the raw results go; a new
-# directory under /tmp by default, kept if KEEP=1).
+# Takes about seven minutes. Variables: ROUNDS (3), PARTS ("publish fanout idle"), PUBLISHES (3000000), IDLE (18000 connections;
+# needs so many open files twice over), RHUMB and LOADGEN (the binaries; built where missing), MOSQUITTO
+# (/usr/sbin/mosquitto), RUMQTTD (rumqttd's own server, measured too where it is given), WORK (where the journal and the raw
+# results go; a new directory under /tmp by default, kept if KEEP=1).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/servers.sh
 
 ROUNDS=${ROUNDS:-3}
 IDLE=${IDLE:-18000}
-PARTS=${PARTS:-"fanout idle"}
+PARTS=${PARTS:-"publish fanout idle"}
+PUBLISHES=${PUBLISHES:-3000000}
 SERVERS="rhumb mosquitto"
 
-# Publishes at QoS 0, none faster than the subscribers' side can be told of: what is dropped is told, too.
+# An empty payload on an OwnTracks topic clears a retained message and is no fix: what it costs is the door's alone, from the
+# packet to its acknowledgement. The other servers get it on the same topic, and have nobody to send it to.
+publish() {
+    local server qos
+    for server in $SERVERS ${RUMQTTD:+rumqttd}; do
+        for qos in 0 1; do
+            start_server "$server"
+            "$LOADGEN" --target "mqtt://127.0.0.1:$server_port" --devices 100 --publishes "$PUBLISHES" --qos $qos --pipeline 20 \
+                --topic "owntracks/{tenant}/{driver}" --payload "" --json --pid "$server_pid" >>"$WORK/publish-$qos.$server.json" ||
+                fail "$server lost publishes at QoS $qos"
+            stop_server
+        done
+    done
+}
+
+# Publishes at QoS 1, none faster than the subscribers' side can be told of: what is dropped is told, too.
 fan_out() { # name, devices, subscribers, publishes a second, publishes
     local server
     for server in $SERVERS; do
@@ -40,6 +57,7 @@ idle() {
 
 for round in $(seq "$ROUNDS"); do
     echo "round $round of $ROUNDS" >&2
+    if [[ $PARTS == *publish* ]]; then publish; fi
     if [[ $PARTS == *fanout* ]]; then
         fan_out one-to-1000 1 1000 100 1000
         fan_out one-to-1000-max 1 1000 max 2000
@@ -66,6 +84,20 @@ import json, pathlib, statistics, sys
 work, parts = pathlib.Path(sys.argv[1]), sys.argv[2].split()
 servers = ("rhumb", "mosquitto")
 read = lambda name, server: [json.loads(line) for line in (work / f"{name}.{server}.json").read_text().splitlines()]
+if "publish" in parts:
+    print("The door alone: 100 connections, 20 publishes a write, an empty payload on a topic that carries fixes and nobody who subscribes.")
+    print()
+    print("| QoS | server | publishes/s | CPU µs a publish | each run |")
+    print("|---|---|---|---|---|")
+    for qos in (0, 1):
+        for server in (*servers, "rumqttd"):
+            if not (work / f"publish-{qos}.{server}.json").exists():
+                continue
+            runs = read(f"publish-{qos}", server)
+            each = [run["process"]["cpu_us_per_publish"] for run in runs]
+            rate = statistics.median(run["rate"] for run in runs)
+            print(f'| {qos} | {server} | {rate:,.0f} | {statistics.median(each):.2f} | {", ".join(f"{one:.2f}" for one in each)} |')
+    print()
 if "fanout" in parts:
     print("| load | server | publishes/s | delivered | deliveries/s | CPU µs a delivery | ack p50 ms | ack p99 ms | peak MiB |")
     print("|---|---|---|---|---|---|---|---|---|")

@@ -51,6 +51,26 @@ start_server() {
         RHUMB_DATA_DIR="$WORK/data" RHUMB_STORE__ENABLED=false RHUMB_MQTT__LISTEN=127.0.0.1:$port \
             RHUMB_HTTP__LISTEN=127.0.0.1:$(free_port) RHUMB_ADMIN__LISTEN=127.0.0.1:$(free_port) \
             "$RHUMB" serve >"$WORK/$name.log" 2>&1 &
+    elif [ "$name" = rumqttd ]; then
+        cat >"$WORK/rumqttd.toml" <<TOML
+id = 0
+[router]
+id = 0
+max_connections = 10010
+max_outgoing_packet_count = 200
+max_segment_size = 104857600
+max_segment_count = 10
+[v4.1]
+name = "v4-1"
+listen = "127.0.0.1:$port"
+next_connection_delay_ms = 1
+[v4.1.connections]
+connection_timeout_ms = 60000
+max_payload_size = 20480
+max_inflight_count = 100
+dynamic_filters = true
+TOML
+        "$RUMQTTD" -c "$WORK/rumqttd.toml" -q >"$WORK/$name.log" 2>&1 &
     else
         printf '%s\n' "listener $port 127.0.0.1" "allow_anonymous true" "persistence false" \
             "max_inflight_messages 0" "max_queued_messages 0" "log_dest none" ${MOSQUITTO_OPTION:+"$MOSQUITTO_OPTION"} >"$WORK/mosquitto.conf"
