@@ -3,7 +3,6 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `ident` | whose; see [`ident`] |
 //! | `position.latitude`, `position.longitude` | degrees, both required |
 //! | `position.valid` | `false` says that the position is no fix |
 //! | `timestamp` | seconds since the epoch, decimals allowed, or RFC 3339 |
@@ -14,10 +13,8 @@
 //! | `position.hdop` | from 0 |
 //! | `battery.level` | percent |
 //!
-//! Other keys are skipped. Absent, unreadable and impossible values are as in [`super::native`], only that a message which
+//! Other keys are skipped, `ident` as well: the topic names the driver. Absent, unreadable and impossible values are as in [`super::native`], only that a message which
 //! says itself that it is no fix is [`Reason::NoFix`] also without coordinates: it has none to give.
-
-use std::borrow::Cow;
 
 use super::draft::{Draft, Field, KMH_PER_MPS};
 use super::json;
@@ -26,19 +23,6 @@ use crate::fix::{Element, Reason};
 /// Reads a payload and appends an element for each message.
 pub fn decode(payload: &[u8], elements: &mut Vec<Element>) {
     json::decode(payload, elements, |text| Some(message(text)));
-}
-
-/// The device that a payload names. `None` if it names none, or if its messages are of several.
-pub fn ident(payload: &[u8]) -> Option<Cow<'_, str>> {
-    let mut found = None;
-    let mut is_one = true;
-    json::each_message(payload, |message| {
-        if let Some(ident) = json::text_of(message, "ident") {
-            is_one &= found.as_ref().is_none_or(|found| *found == ident);
-            found = Some(ident);
-        }
-    })?;
-    found.filter(|_| is_one)
 }
 
 fn message(text: &[u8]) -> Element {

@@ -37,7 +37,7 @@ pub(super) fn decode(payload: &[u8], elements: &mut Vec<Element>, read: fn(&[u8]
 
 /// Tells the members of a payload that is an array, in their order, or a payload of another kind as a whole. `None` if it
 /// begins as an array and is not one up to its last byte, which may be found out only after some were told.
-pub(super) fn each_message<'a>(payload: &'a [u8], mut each: impl FnMut(&'a [u8])) -> Option<()> {
+fn each_message<'a>(payload: &'a [u8], mut each: impl FnMut(&'a [u8])) -> Option<()> {
     if payload.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
         each(payload);
         return Some(());

@@ -33,11 +33,10 @@ fn written_cases() {
 #[test]
 fn payloads_name_their_devices() {
     type Named = (Codec, &'static str, fn(&[u8]) -> Option<Cow<'_, str>>);
-    let named: [Named; 4] = [
+    let named: [Named; 3] = [
         (Codec::OwnTracks, "topic", owntracks::topic),
         (Codec::OsmAnd, "device", osmand::device_id),
         (Codec::Traccar, "device", traccar::device_id),
-        (Codec::Flespi, "device", flespi::ident),
     ];
     for (codec, key, name) in named {
         let mut found = 0;
@@ -102,7 +101,7 @@ fn assert_bounded(codec: Codec, payload: &[u8]) {
     assert!(elements.capacity() <= 2 * payload.len().max(4), "{codec}: {payload:?}");
     let is_empty = payload == [compact::VERSION] || payload.contains(&b'[');
     assert!(count > 0 || is_empty, "{codec}: nothing of {payload:?}");
-    for name in [owntracks::topic, osmand::device_id, traccar::device_id, flespi::ident] {
+    for name in [owntracks::topic, osmand::device_id, traccar::device_id] {
         assert!(name(payload).is_none_or(|name| name.len() <= payload.len()), "{payload:?}");
     }
 }
