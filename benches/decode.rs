@@ -27,7 +27,7 @@ fn native(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 elements.clear();
-                native::decode(black_box(payload.as_bytes()), &mut elements);
+                native::decode(black_box(payload.as_bytes()), 100, &mut elements);
                 black_box(elements.len())
             });
         });
@@ -74,7 +74,7 @@ fn others(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 elements.clear();
-                black_box(wire::decode(black_box(codec), black_box(payload), &mut elements));
+                black_box(wire::decode(black_box(codec), black_box(payload), 100, &mut elements));
                 black_box(elements.len())
             });
         });

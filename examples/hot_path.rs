@@ -57,7 +57,9 @@ fn main() -> anyhow::Result<()> {
         for (number, driver) in drivers.iter().enumerate() {
             for step in 0..FIXES_IN_A_ROW {
                 render(&mut payload, number, turn * FIXES_IN_A_ROW + step, time_ms + step as i64 * 1_000);
-                batch.add_payload(driver, Codec::Native, &payload, |elements| native::decode(&payload, elements));
+                batch.add_payload(driver, Codec::Native, &payload, |elements| {
+                    native::decode(&payload, 1, elements);
+                });
             }
         }
         claim.submit(0, batch);

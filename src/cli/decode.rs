@@ -5,7 +5,8 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 
 use rhumb::codec::Codec;
-use rhumb::fix::Element;
+use rhumb::fix::{Element, Reason};
+use rhumb::limits::PAYLOAD_FIXES_MAX;
 use rhumb::wire::{self, Decoded, native};
 
 /// Longest payload that is read: no MQTT packet is longer.
@@ -124,7 +125,10 @@ impl<W: Write> Printer<W> {
 
     fn print(&mut self, codec: Codec, payload: &[u8]) -> io::Result<()> {
         self.elements.clear();
-        let Decoded { skipped } = wire::decode(codec, payload, &mut self.elements);
+        let Decoded { skipped, is_over } = wire::decode(codec, payload, PAYLOAD_FIXES_MAX, &mut self.elements);
+        if is_over {
+            self.elements.push(Err(Reason::TooLarge));
+        }
         for element in &self.elements {
             self.line.clear();
             match element {

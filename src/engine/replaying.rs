@@ -7,6 +7,7 @@ use anyhow::Context;
 use super::core::{self, Core};
 use super::progress::Progress;
 use crate::config::Config;
+use crate::limits::PAYLOAD_FIXES_MAX;
 use crate::rejected::{self, Filter, Reader};
 use crate::replay::{self, BrokerUrl, Inlet, Mqtt, Offline, Plan, Summary};
 
@@ -33,7 +34,9 @@ pub fn replay_rejected(config: &Config, filter: &Filter, is_json: bool) -> anyho
     // Before the data directory is made, if there is none.
     let refusals = Reader::open(&config.data_dir.join(rejected::DIRECTORY)).map_err(replay::Error::from)?;
     let config = Config { rejected: rejected::Config::OFF, ..config.clone() };
-    let (summary, ended) = offline(&config, |target| replay::judge_again(refusals, filter, target))?;
+    // As many as a payload may hold over MQTT, and over HTTP.
+    let fixes_max = PAYLOAD_FIXES_MAX.max(config.http.fixes_max);
+    let (summary, ended) = offline(&config, |target| replay::judge_again(refusals, filter, fixes_max, target))?;
     print(&summary, &ended, is_json)?;
     Ok(ended?)
 }

@@ -28,7 +28,7 @@ pub(super) struct Ingest {
     pub(super) clock: Clock,
     pub(super) ingress: Ingress,
     pub(super) body: BodyBounds,
-    /// Most fixes in a request: what a body holds is decoded whole before any of it is judged.
+    /// Most fixes in a request: what a body holds is in memory at once.
     pub(super) fixes_max: usize,
 }
 
@@ -70,8 +70,8 @@ impl Ingest {
     /// Reads a payload, and returns once what was stored of it is durable.
     pub(super) async fn judge(&self, driver: Arc<DriverKey>, codec: Codec, payload: &[u8]) -> Result<Judged, Error> {
         let mut elements = Vec::new();
-        let Decoded { skipped } = wire::decode(codec, payload, &mut elements);
-        if elements.len() > self.fixes_max {
+        let Decoded { skipped, is_over } = wire::decode(codec, payload, self.fixes_max, &mut elements);
+        if is_over {
             return Err(Error::TooManyFixes { fixes_max: self.fixes_max });
         }
         self.ingress.skipped().add(codec, skipped);
@@ -161,7 +161,7 @@ mod tests {
     fn only_what_is_no_json_is_a_fault_of_the_body() {
         let fault = |body: &str| {
             let mut elements = Vec::new();
-            wire::decode(Codec::Native, body.as_bytes(), &mut elements);
+            wire::decode(Codec::Native, body.as_bytes(), 10, &mut elements);
             let verdicts: Vec<_> = elements.into_iter().filter_map(Result::err).map(Verdict::Rejected).collect();
             fault_of(body.as_bytes(), &verdicts)
         };

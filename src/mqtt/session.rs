@@ -19,7 +19,7 @@ use crate::codec::Codec;
 use crate::fix::Reason;
 use crate::limits::PAYLOAD_FIXES_MAX;
 use crate::pipeline::RouteError;
-use crate::wire;
+use crate::wire::{self, Decoded};
 
 /// Fixes that a connection may still bring while the brake is on, so that a PINGREQ behind them is heard.
 const BRAKED_FIXES_MAX: usize = 16;
@@ -325,15 +325,13 @@ fn source_of(context: &Context, topic: &str) -> Option<Result<Source, RouteError
 /// Adds a payload's fixes to what goes to their shard. A payload of more than may be is refused as a whole.
 fn add(context: &mut Context, source: &Source, ack: Option<(ConnectionRef, u32)>, payload: &[u8]) -> usize {
     let codec = if source.codec == Codec::Native { wire::native_or_compact(payload) } else { source.codec };
-    let mut skipped = 0;
+    let mut decoded = Decoded::default();
     let added = context.outbox.add(&source.driver, context.now, ack, codec, payload, |elements| {
-        let before = elements.len();
-        skipped = wire::decode(codec, payload, elements).skipped;
-        if elements.len() - before > PAYLOAD_FIXES_MAX {
-            elements.truncate(before);
+        decoded = wire::decode(codec, payload, PAYLOAD_FIXES_MAX, elements);
+        if decoded.is_over {
             elements.push(Err(Reason::TooLarge));
         }
     });
-    context.ingress.skipped().add(codec, skipped);
+    context.ingress.skipped().add(codec, decoded.skipped);
     added
 }

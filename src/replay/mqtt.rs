@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(published.len(), 513);
         assert_eq!(published[0].topic, "tenant/acme/driver/korita_zbevnica_missing_times/location");
         let mut elements = Vec::new();
-        native::decode(&published[0].payload, &mut elements);
+        native::decode(&published[0].payload, 1, &mut elements);
         let Report { latitude, time, .. } = elements[0].unwrap();
         assert!((45.3..45.5).contains(&latitude) && time.is_some());
     }

@@ -13,6 +13,7 @@ use super::input::{Line, read_line};
 use super::source::Row;
 use crate::fix::{Element, Reason};
 use crate::ids::DriverKey;
+use crate::limits::PAYLOAD_FIXES_MAX;
 use crate::wire::{owntracks, time};
 
 /// Longest line that is read; a longer one is malformed.
@@ -82,7 +83,9 @@ impl Rec {
         if topic.trim_ascii() != b"*" {
             return;
         }
-        owntracks::decode(payload, &mut self.waiting);
+        if owntracks::decode(payload, PAYLOAD_FIXES_MAX, &mut self.waiting).is_over {
+            self.waiting.push(Err(Reason::TooLarge));
+        }
         for report in self.waiting.iter_mut().flatten() {
             report.time = report.time.or_else(|| time::parse_rfc3339(time));
         }
@@ -131,6 +134,8 @@ mod tests {
             "{}\n2024-02-16T14:17:07Z\t*\t{{\"_type\":\"location\",\"lat\":3,\"lon\":4}}",
             "x".repeat(2 * LINE_BYTES_MAX)
         );
+        let many = format!("2024-02-16T14:17:07Z\t*\t[{}]", vec!["1"; PAYLOAD_FIXES_MAX + 1].join(","));
+        assert_eq!(read(&many), [Err(Reason::TooLarge)]);
         assert_eq!(read(&long), [Err(Reason::Malformed), Ok((1_708_093_027_000, 3.0))]);
     }
 

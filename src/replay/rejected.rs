@@ -16,18 +16,19 @@ use crate::pipeline::Received;
 use crate::rejected::{Filter, Reader, Refusal};
 use crate::wire;
 
-/// Judges again what the filter has. Blocks until what is stored of it is durable.
+/// Judges again what the filter has, of each payload `fixes_max` fixes at most: one of more is `too_large`. Blocks until what is stored of it is durable.
 ///
 /// What cannot be judged is counted as left out: a payload that was cut, and a row of a recording, which means nothing
 /// without its header; the recording itself can be replayed.
 pub fn judge_again<S: Submit>(
     refusals: Reader,
     filter: &Filter,
+    fixes_max: usize,
     target: &mut Offline<S>,
 ) -> (Summary, Result<(), Error>) {
     let start = Instant::now();
     let mut summary = Summary { left_out: Some(0), ..Summary::default() };
-    let mut result = send(refusals, filter, target, &mut summary);
+    let mut result = send(refusals, filter, fixes_max, target, &mut summary);
     if result.as_ref().err().is_none_or(Error::is_of_file) {
         result = target.finish(&mut summary).and(result);
     }
@@ -38,6 +39,7 @@ pub fn judge_again<S: Submit>(
 fn send<S: Submit>(
     refusals: Reader,
     filter: &Filter,
+    fixes_max: usize,
     target: &mut Offline<S>,
     summary: &mut Summary,
 ) -> Result<(), Error> {
@@ -47,7 +49,7 @@ fn send<S: Submit>(
         if !filter.has(&refusal) {
             continue;
         }
-        if !read(&refusal, &mut elements) {
+        if !read(&refusal, fixes_max, &mut elements) {
             *summary.left_out.get_or_insert_default() += u64::from(refusal.fixes);
             continue;
         }
@@ -59,13 +61,15 @@ fn send<S: Submit>(
 }
 
 /// Reads a refusal's payload into `elements`, or returns false if that is not possible.
-fn read(refusal: &Refusal, elements: &mut Vec<Element>) -> bool {
+fn read(refusal: &Refusal, fixes_max: usize, elements: &mut Vec<Element>) -> bool {
     elements.clear();
     // A row of a recording needs its header.
     if refusal.payload.is_cut() || refusal.codec == Codec::Recording {
         return false;
     }
-    wire::decode(refusal.codec, refusal.payload.bytes(), elements);
+    if wire::decode(refusal.codec, refusal.payload.bytes(), fixes_max, elements).is_over {
+        elements.push(Err(Reason::TooLarge));
+    }
     let is_timeless = |element: &Element| element.is_ok_and(|report| report.time.is_none());
     let timeless = elements.iter().filter(|element| is_timeless(element)).count();
     for element in elements.iter_mut().filter(|element| is_timeless(element)) {
@@ -103,7 +107,7 @@ mod tests {
     /// The times of what was read, or why there is none.
     fn times(refusal: &Refusal) -> Option<Vec<Result<i64, Reason>>> {
         let mut elements = vec![Err(Reason::Past)];
-        let is_read = read(refusal, &mut elements);
+        let is_read = read(refusal, 3, &mut elements);
         let time = |element: &Element| element.map(|report| report.time.unwrap().0);
         is_read.then(|| elements.iter().map(time).collect())
     }
@@ -120,6 +124,8 @@ mod tests {
         let no_time = Err(Reason::NoTime);
         assert_eq!(native(Reason::Future, &several), Some(vec![no_time, no_time, Ok(5_000)]));
         assert_eq!(native(Reason::Malformed, b"rubbish"), Some(vec![Err(Reason::Malformed)]));
+        assert_eq!(native(Reason::TooLarge, b"[{},{},{}]"), Some(vec![Err(Reason::Malformed); 3]));
+        assert_eq!(native(Reason::TooLarge, b"[{},{},{},{}]"), Some(vec![Err(Reason::TooLarge)]));
         assert_eq!(times(&refusal(Codec::Native, Reason::Future, timed, 10)), None, "cut");
         assert_eq!(times(&refusal(Codec::Recording, Reason::Future, b"a,b", 10)), None);
     }

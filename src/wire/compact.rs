@@ -56,6 +56,7 @@
 //! nothing after a fault can be trusted; an instant outside the years 0000 to 9999 makes its fix malformed, and what cannot
 //! be otherwise is as in [`super::native`]. No part of a batch tells a length or a count.
 
+use super::Decoded;
 use super::draft::{Draft, Field};
 use super::time;
 use crate::fix::{Element, Fix, Reason};
@@ -105,23 +106,35 @@ pub fn encode(fixes: &[Fix], out: &mut Vec<u8>) {
     }
 }
 
-/// Reads a batch and appends an element for each fix, or one if it cannot be read.
-pub fn decode(payload: &[u8], elements: &mut Vec<Element>) {
+/// Reads a batch and appends an element for each fix, `elements_max` at most, or one if it cannot be read.
+pub fn decode(payload: &[u8], elements_max: usize, elements: &mut Vec<Element>) -> Decoded {
     let length = elements.len();
-    if read(payload, elements).is_none() {
-        elements.truncate(length);
-        elements.push(Err(Reason::Malformed));
+    match read(payload, length.saturating_add(elements_max), elements) {
+        Some(false) => Decoded::default(),
+        Some(true) => {
+            elements.truncate(length);
+            Decoded::OVER
+        }
+        None => {
+            elements.truncate(length);
+            elements.push(Err(Reason::Malformed));
+            Decoded::default()
+        }
     }
 }
 
-fn read(payload: &[u8], elements: &mut Vec<Element>) -> Option<()> {
+/// Reads a batch until there are `end` elements, and says whether it holds more; `None` if it cannot be read.
+fn read(payload: &[u8], end: usize, elements: &mut Vec<Element>) -> Option<bool> {
     let (&VERSION, mut rest) = payload.split_first()? else { return None };
     let mut before = Before::default();
     while !rest.is_empty() {
         before.take(&mut rest)?;
+        if elements.len() == end {
+            return Some(true);
+        }
         elements.push(before.element());
     }
-    Some(())
+    Some(false)
 }
 
 impl Before {

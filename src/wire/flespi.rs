@@ -13,16 +13,18 @@
 //! | `position.hdop` | from 0 |
 //! | `battery.level` | percent |
 //!
-//! Other keys are skipped, `ident` as well: the topic names the driver. Absent, unreadable and impossible values are as in [`super::native`], only that a message which
-//! says itself that it is no fix is [`Reason::NoFix`] also without coordinates: it has none to give.
+//! Other keys are skipped, `ident` as well: the topic names the driver. Absent, unreadable and impossible values are as in
+//! [`super::native`], only that a message which says itself that it is no fix is [`Reason::NoFix`] also without coordinates:
+//! it has none to give.
 
+use super::Decoded;
 use super::draft::{Draft, Field, KMH_PER_MPS};
 use super::json;
 use crate::fix::{Element, Reason};
 
-/// Reads a payload and appends an element for each message.
-pub fn decode(payload: &[u8], elements: &mut Vec<Element>) {
-    json::decode(payload, elements, |text| Some(message(text)));
+/// Reads a payload and appends an element for each message, `elements_max` at most.
+pub fn decode(payload: &[u8], elements_max: usize, elements: &mut Vec<Element>) -> Decoded {
+    json::decode(payload, elements_max, elements, |text| Some(message(text)))
 }
 
 fn message(text: &[u8]) -> Element {

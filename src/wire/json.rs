@@ -7,8 +7,9 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Decoded;
@@ -19,29 +20,48 @@ use crate::fix::{Element, Reason};
 use crate::units::TimestampMs;
 
 /// Reads a payload that is one message, or an array whose members each stand for themselves. `read` makes an element of the
-/// text of a message, which may be anything, or `None` if it is to be skipped.
-pub(super) fn decode(payload: &[u8], elements: &mut Vec<Element>, read: fn(&[u8]) -> Option<Element>) -> Decoded {
+/// text of a message, which may be anything, or `None` if it is to be skipped. Makes `elements_max` elements at most.
+pub(super) fn decode(
+    payload: &[u8],
+    elements_max: usize,
+    elements: &mut Vec<Element>,
+    read: fn(&[u8]) -> Option<Element>,
+) -> Decoded {
     let before = elements.len();
-    let mut skipped = 0;
-    let take = |text: &[u8]| match read(text) {
-        Some(element) => elements.push(element),
-        None => skipped += 1,
+    let mut decoded = Decoded::default();
+    let take = |text: &[u8]| {
+        match read(text) {
+            Some(_) if elements.len() - before >= elements_max => {
+                decoded = Decoded::OVER;
+                return ControlFlow::Break(());
+            }
+            Some(element) => elements.push(element),
+            None => decoded.skipped += 1,
+        }
+        ControlFlow::Continue(())
     };
-    if each_message(payload, take).is_none() {
+    let is_read = each_message(payload, take).is_some();
+    if decoded.is_over {
+        elements.truncate(before);
+    } else if !is_read {
         elements.truncate(before);
         elements.push(Err(Reason::Malformed));
-        skipped = 0;
+        decoded.skipped = 0;
     }
-    Decoded { skipped }
+    decoded
 }
 
-/// Tells the members of a payload that is an array, in their order, or a payload of another kind as a whole. `None` if it
-/// begins as an array and is not one up to its last byte, which may be found out only after some were told.
-fn each_message<'a>(payload: &'a [u8], mut each: impl FnMut(&'a [u8])) -> Option<()> {
-    if payload.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
-        each(payload);
-        return Some(());
+/// Tells the members of a payload that is an array, as [`each_member`], or a payload of another kind as a whole.
+fn each_message<'a>(payload: &'a [u8], mut each: impl FnMut(&'a [u8]) -> ControlFlow<()>) -> Option<()> {
+    if payload.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return each_member(payload, each);
     }
+    each(payload).is_continue().then_some(())
+}
+
+/// Tells the members of an array, in their order, until `each` breaks off. `None` if it did, or if the payload is not one array
+/// up to its last byte, which may be found out only after some were told.
+pub(crate) fn each_member<'a>(payload: &'a [u8], each: impl FnMut(&'a [u8]) -> ControlFlow<()>) -> Option<()> {
     let mut deserializer = serde_json::Deserializer::from_slice(payload);
     deserializer.deserialize_seq(Array(each, PhantomData)).ok()?;
     deserializer.end().ok()
@@ -102,7 +122,7 @@ struct PlainText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 struct Array<'a, F>(F, PhantomData<&'a ()>);
 
-impl<'a, F: FnMut(&'a [u8])> Visitor<'a> for Array<'a, F> {
+impl<'a, F: FnMut(&'a [u8]) -> ControlFlow<()>> Visitor<'a> for Array<'a, F> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -111,7 +131,9 @@ impl<'a, F: FnMut(&'a [u8])> Visitor<'a> for Array<'a, F> {
 
     fn visit_seq<A: SeqAccess<'a>>(mut self, mut members: A) -> Result<(), A::Error> {
         while let Some(member) = members.next_element::<&RawValue>()? {
-            self.0(member.get().as_bytes());
+            if self.0(member.get().as_bytes()).is_break() {
+                return Err(A::Error::custom("broken off"));
+            }
         }
         Ok(())
     }

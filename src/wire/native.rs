@@ -30,19 +30,21 @@
 //! Two parsers do this. The fast one knows the plain form and hands over whatever else it meets; the general one knows
 //! all of JSON. Neither recurses into what is nested, and neither keeps more than a constant times the payload.
 
+use super::Decoded;
 use super::draft::Field;
 pub use super::encode::{encode, encode_report};
 use super::{native_fast, native_general};
 use crate::fix::Element;
 
 /// Reads a payload and appends what it holds to `elements`: one element for an object or for anything unreadable, one
-/// for each member of an array.
-pub fn decode(payload: &[u8], elements: &mut Vec<Element>) {
+/// for each member of an array, `elements_max` at most.
+pub fn decode(payload: &[u8], elements_max: usize, elements: &mut Vec<Element>) -> Decoded {
     let before = elements.len();
-    if !native_fast::decode(payload, elements) {
-        elements.truncate(before);
-        native_general::decode(payload, elements);
+    if native_fast::decode(payload, elements_max, elements) {
+        return Decoded::default();
     }
+    elements.truncate(before);
+    native_general::decode(payload, elements_max, elements)
 }
 
 /// The field of a key.

@@ -11,9 +11,10 @@ use super::time;
 use crate::fix::Element;
 use crate::units::TimestampMs;
 
-/// Reads the payload if it is plain. `false` says that it is not, and that `elements` may hold part of it.
-pub(super) fn decode(payload: &[u8], elements: &mut Vec<Element>) -> bool {
-    Scanner { payload, at: 0 }.payload(elements).is_some()
+/// Reads the payload if it is plain. `false` says that it is not, or holds more than `elements_max`, and that `elements` may
+/// hold part of it.
+pub(super) fn decode(payload: &[u8], elements_max: usize, elements: &mut Vec<Element>) -> bool {
+    Scanner { payload, at: 0 }.payload(elements_max, elements).is_some()
 }
 
 /// `None` from any of its methods means "not plain".
@@ -49,24 +50,25 @@ const ENDS_TEXT: [bool; 256] = {
 };
 
 impl<'a> Scanner<'a> {
-    fn payload(&mut self, elements: &mut Vec<Element>) -> Option<()> {
+    fn payload(&mut self, elements_max: usize, elements: &mut Vec<Element>) -> Option<()> {
         match self.peek_token()? {
             b'{' => elements.push(self.object()?),
-            b'[' => self.array(elements)?,
+            b'[' => self.array(elements_max, elements)?,
             _ => return None,
         }
         self.skip_space();
         (self.at == self.payload.len()).then_some(())
     }
 
-    fn array(&mut self, elements: &mut Vec<Element>) -> Option<()> {
+    fn array(&mut self, elements_max: usize, elements: &mut Vec<Element>) -> Option<()> {
         self.at += 1;
+        let end = elements.len().saturating_add(elements_max);
         if self.peek_token()? == b']' {
             self.at += 1;
             return Some(());
         }
         loop {
-            if self.peek_token()? != b'{' {
+            if self.peek_token()? != b'{' || elements.len() == end {
                 return None;
             }
             let element = self.object()?;

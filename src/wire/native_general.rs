@@ -1,13 +1,14 @@
 //! The general parser of native JSON: all of RFC 8259.
 
+use super::Decoded;
 use super::draft::{Draft, Field};
 use super::json;
 use super::native::field_of;
 use crate::fix::{Element, Reason};
 
 /// Reads any payload.
-pub(super) fn decode(payload: &[u8], elements: &mut Vec<Element>) {
-    json::decode(payload, elements, |text| Some(object(text)));
+pub(super) fn decode(payload: &[u8], elements_max: usize, elements: &mut Vec<Element>) -> Decoded {
+    json::decode(payload, elements_max, elements, |text| Some(object(text)))
 }
 
 fn object(text: &[u8]) -> Element {

@@ -18,6 +18,7 @@
 
 use std::borrow::Cow;
 
+use super::Decoded;
 use super::decimal::{self, Decimal};
 use super::draft::{Draft, Field, MPS_PER_KNOT};
 use super::time;
@@ -28,7 +29,7 @@ use crate::units::TimestampMs;
 const EPOCH_SECONDS_END: i64 = (1 << 31) - 1;
 
 /// Reads a query (what follows the `?`) or the body of a form, and appends its element.
-pub fn decode(query: &[u8], elements: &mut Vec<Element>) {
+pub fn decode(query: &[u8], elements: &mut Vec<Element>) -> Decoded {
     let mut draft = Draft::default();
     for (key, value) in parameters(query) {
         let value = value.trim_ascii();
@@ -46,6 +47,7 @@ pub fn decode(query: &[u8], elements: &mut Vec<Element>) {
         }
     }
     elements.push(draft.finish());
+    Decoded::default()
 }
 
 /// The device that a query or a form names: the last `id` or `deviceid`, decoded. `None` if it names none, or one that is

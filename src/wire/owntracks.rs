@@ -25,12 +25,13 @@ use super::draft::{Draft, Field, KMH_PER_MPS};
 use super::json;
 use crate::fix::{Element, Reason};
 
-/// Reads a payload and appends an element for each message that is a location or unreadable.
-pub fn decode(payload: &[u8], elements: &mut Vec<Element>) -> Decoded {
+/// Reads a payload and appends an element for each message that is a location or unreadable, `elements_max` at
+/// most.
+pub fn decode(payload: &[u8], elements_max: usize, elements: &mut Vec<Element>) -> Decoded {
     if payload.is_empty() {
-        return Decoded { skipped: 1 };
+        return Decoded { skipped: 1, ..Decoded::default() };
     }
-    json::decode(payload, elements, message)
+    json::decode(payload, elements_max, elements, message)
 }
 
 /// The topic that a message sent over HTTP would have been published on, if it says so: `owntracks/{user}/{device}`.

@@ -10,13 +10,14 @@
 //! event and the inputs under their numbers, is skipped. Absent, unreadable and impossible values are as in
 //! [`super::native`], and so is an array; a payload without `state.reported` is malformed.
 
+use super::Decoded;
 use super::draft::{Draft, Field, KMH_PER_MPS};
 use super::json;
 use crate::fix::{Element, Reason};
 
-/// Reads a payload and appends an element, or one for each member of an array.
-pub fn decode(payload: &[u8], elements: &mut Vec<Element>) {
-    json::decode(payload, elements, |text| Some(message(text)));
+/// Reads a payload and appends an element, or one for each member of an array, `elements_max` at most.
+pub fn decode(payload: &[u8], elements_max: usize, elements: &mut Vec<Element>) -> Decoded {
+    json::decode(payload, elements_max, elements, |text| Some(message(text)))
 }
 
 fn message(text: &[u8]) -> Element {

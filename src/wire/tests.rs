@@ -15,7 +15,8 @@ const CODECS: [Codec; 7] =
 
 fn decoded(codec: Codec, payload: &[u8]) -> (Vec<Element>, usize) {
     let mut elements = Vec::new();
-    let Decoded { skipped } = decode(codec, payload, &mut elements);
+    let Decoded { skipped, is_over } = decode(codec, payload, usize::MAX, &mut elements);
+    assert!(!is_over);
     (elements, skipped)
 }
 
@@ -54,8 +55,12 @@ fn payloads_name_their_devices() {
 fn elements_that_are_there_stay() {
     for codec in Codec::ALL {
         let mut elements = vec![Err(Reason::Past)];
-        decode(codec, b"[1,", &mut elements);
+        decode(codec, b"[1,", 1, &mut elements);
         assert_eq!(elements, [Err(Reason::Past), Err(Reason::Malformed)], "{codec}");
+        if let Some(hostile) = hostile(codec, 2) {
+            assert_eq!(decode(codec, &hostile, 1, &mut elements), Decoded::OVER, "{codec}");
+            assert_eq!(elements, [Err(Reason::Past), Err(Reason::Malformed)], "{codec}");
+        }
     }
 }
 
@@ -91,16 +96,73 @@ fn deep_nesting_is_skipped_without_recursion() {
     }
 }
 
-/// What a codec may make of a payload: no more elements than it has bytes, no more memory than a vector that doubles takes
-/// for them, and something in any case but an array without members and a batch without fixes.
+/// The shortest payload that holds so many elements, unless the codec's payloads are always one.
+fn hostile(codec: Codec, elements: usize) -> Option<Vec<u8>> {
+    let array = || format!("[{}]", vec!["1"; elements].join(","));
+    match codec {
+        Codec::Native | Codec::OwnTracks | Codec::Flespi | Codec::Teltonika => Some(array().into_bytes()),
+        Codec::Traccar => Some(format!("{{\"location\":{}}}", array()).into_bytes()),
+        Codec::Compact => Some([&[compact::VERSION][..], &vec![0; elements]].concat()),
+        Codec::OsmAnd | Codec::Recording => None,
+    }
+}
+
+/// Bytes that a vector of so many elements may take, which doubles.
+fn element_bytes(elements: usize) -> usize {
+    2 * elements.max(4) * size_of::<Element>()
+}
+
+#[test]
+fn a_payload_of_a_million_elements_takes_no_more_memory_than_as_many_as_it_may_hold() {
+    const ELEMENTS_MAX: usize = 1_000;
+    let plain_objects = |count| format!("[{}]", vec!["{}"; count].join(",")).into_bytes();
+    let payloads = |count| CODECS.into_iter().filter_map(move |codec| Some((codec, hostile(codec, count)?)));
+    let payloads = |count| payloads(count).chain([(Codec::Native, plain_objects(count))]);
+    for (codec, payload) in payloads(1_000_000).chain(payloads(ELEMENTS_MAX + 1)) {
+        let mut elements = Vec::new();
+        assert_eq!(decode(codec, &payload, ELEMENTS_MAX, &mut elements), Decoded::OVER, "{codec}");
+        assert_eq!(elements.len(), 0, "{codec}");
+        let bytes = elements.capacity() * size_of::<Element>();
+        assert!(bytes <= element_bytes(ELEMENTS_MAX), "{codec}: {bytes} bytes of {}", payload.len());
+    }
+    for (codec, payload) in payloads(ELEMENTS_MAX) {
+        let mut elements = Vec::new();
+        assert_eq!(decode(codec, &payload, ELEMENTS_MAX, &mut elements), Decoded::default(), "{codec}");
+        assert_eq!(elements.len(), ELEMENTS_MAX, "{codec}");
+    }
+}
+
+/// Whether a payload may be nothing at all to a codec: an array without members, or a batch without fixes.
+fn is_empty(codec: Codec, payload: &[u8]) -> bool {
+    let is_array = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+    match codec {
+        Codec::Native | Codec::OwnTracks | Codec::Flespi | Codec::Teltonika => {
+            serde_json::from_slice(payload).is_ok_and(|value| is_array(&value))
+        }
+        Codec::Traccar => serde_json::from_slice(payload).is_ok_and(|value: Value| is_array(&value["location"])),
+        Codec::Compact => payload == [compact::VERSION],
+        Codec::OsmAnd | Codec::Recording => false,
+    }
+}
+
+/// What a codec may make of a payload: no more elements than it has bytes, no more memory than those take that it may hold,
+/// and something in any case but that of an empty one.
 fn assert_bounded(codec: Codec, payload: &[u8]) {
-    let mut elements = Vec::new();
-    let Decoded { skipped } = decode(codec, payload, &mut elements);
-    let count = elements.len() + skipped;
-    assert!(count <= payload.len().max(1), "{codec}: {count} of {payload:?}");
-    assert!(elements.capacity() <= 2 * payload.len().max(4), "{codec}: {payload:?}");
-    let is_empty = payload == [compact::VERSION] || payload.contains(&b'[');
-    assert!(count > 0 || is_empty, "{codec}: nothing of {payload:?}");
+    let (whole, skipped) = decoded(codec, payload);
+    assert!(whole.len() + skipped <= payload.len().max(1), "{codec}: {} of {payload:?}", whole.len());
+    assert_eq!(whole.len() + skipped == 0, is_empty(codec, payload), "{codec}: {payload:?}");
+    for elements_max in [1, 5] {
+        let mut elements = Vec::new();
+        let decoded = decode(codec, payload, elements_max, &mut elements);
+        assert!(elements.capacity() * size_of::<Element>() <= element_bytes(elements_max), "{codec}: {payload:?}");
+        if decoded.is_over {
+            assert_eq!((elements.len(), decoded), (0, Decoded::OVER), "{codec}: {payload:?}");
+            assert!(payload.len() > elements_max && hostile(codec, 0).is_some(), "{codec}: {payload:?}");
+        } else {
+            assert_eq!((format!("{elements:?}"), decoded.skipped), (format!("{whole:?}"), skipped), "{codec}");
+            assert!(elements.len() <= elements_max, "{codec}: {payload:?}");
+        }
+    }
     for name in [owntracks::topic, osmand::device_id, traccar::device_id] {
         assert!(name(payload).is_none_or(|name| name.len() <= payload.len()), "{payload:?}");
     }

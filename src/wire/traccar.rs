@@ -12,17 +12,19 @@
 
 use std::borrow::Cow;
 
+use super::Decoded;
 use super::draft::{Draft, Field};
 use super::json;
 use crate::fix::{Element, Reason};
 
-/// Reads a payload and appends an element, or one for each member of an array of locations.
-pub fn decode(payload: &[u8], elements: &mut Vec<Element>) {
+/// Reads a payload and appends an element, or one for each member of an array of locations, `elements_max` at most.
+pub fn decode(payload: &[u8], elements_max: usize, elements: &mut Vec<Element>) -> Decoded {
     match json::value_of(payload, "location") {
-        Some(location) => {
-            json::decode(location.as_bytes(), elements, |text| Some(element(text)));
+        Some(location) => json::decode(location.as_bytes(), elements_max, elements, |text| Some(element(text))),
+        None => {
+            elements.push(Err(Reason::Malformed));
+            Decoded::default()
         }
-        None => elements.push(Err(Reason::Malformed)),
     }
 }
 

@@ -63,7 +63,7 @@ fn a_fix_of_a_recorded_trace_takes_at_most_twelve_bytes_and_reads_back() {
             let mut payload = Vec::new();
             compact::encode(batch, &mut payload);
             let mut elements = Vec::new();
-            compact::decode(&payload, &mut elements);
+            compact::decode(&payload, payload.len(), &mut elements);
             let read: Option<Vec<Fix>> = elements.into_iter().map(fix_of).collect();
             assert_eq!(read.as_deref(), Some(batch), "{}", file.display());
             fixes += batch.len();

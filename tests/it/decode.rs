@@ -65,6 +65,8 @@ fn what_is_refused_and_what_is_skipped_is_told() {
     assert_eq!(decoded("native", b"[]"), [] as [Value; 0]);
     assert_eq!(decoded("flespi", b"{\"position.valid\":false}"), [json!({ "rejected": "no_fix" })]);
     assert_eq!(decoded("compact", b"\x01\xff"), [malformed]);
+    let many = format!("[{}]", vec!["1"; 10_001].join(","));
+    assert_eq!(decoded("native", many.as_bytes()), [json!({ "rejected": "too_large" })]);
     assert_eq!(decoded("owntracks", b"{\"_type\":\"lwt\",\"tst\":1708093024}"), [json!({ "skipped": 1 })]);
 }
 

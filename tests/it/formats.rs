@@ -252,6 +252,35 @@ fn a_compact_batch_goes_where_native_json_does() {
     assert_eq!(stored(&codecs), BTreeMap::from([("compact", 3), ("native", 1)]));
 }
 
+#[test]
+fn a_payload_of_more_fixes_than_may_be_is_one_too_large_over_mqtt_and_none_over_http() {
+    let rhumb = Rhumb::start(&["http.fixes_max=100"]);
+    let mut client = Client::connect(rhumb.mqtt(), Version::V5, "hostile");
+    let members = |count: usize| format!("[{}]", vec!["1"; count].join(","));
+    let batch = |count: usize| [&[compact::VERSION][..], &vec![0; count]].concat();
+    let (native, flespi) = (topic("default", "d"), "flespi/message/gw/devices/d");
+    let payloads = [
+        (&*native, members(10_001).into_bytes()),
+        (&*native, batch(200_000)),
+        (flespi, members(20_000).into_bytes()),
+        (flespi, members(10_000).into_bytes()),
+    ];
+    for (id, (topic, payload)) in (1..).zip(&payloads) {
+        client.send(&mqtt::publish(client.version, topic, payload, 1, id)).unwrap();
+        assert_eq!(client.expect(PUBACK).ack_reason(), 0);
+    }
+    let rejected = |reason: &str| {
+        let label = format!("reason=\"{reason}\"");
+        let of_reason = |(name, _): &(String, f64)| name.contains("rhumb_fixes_rejected") && name.contains(&label);
+        rhumb.metrics().into_iter().filter(of_reason).map(|(_, count)| count).sum::<f64>()
+    };
+    assert_eq!((rejected("too_large"), rejected("malformed")), (3.0, 10_000.0));
+    for body in [members(101).into_bytes(), batch(101)] {
+        http::request(rhumb.http(), "POST", "/v1/drivers/d/location", &[], &body).problem(413);
+    }
+    assert_eq!(rhumb.books("default").received, 10_003);
+}
+
 /// Sends everything that a device of each format has, over every door.
 fn send_all(rhumb: &Rhumb, times: std::ops::Range<u64>) {
     let mut client = Client::connect(rhumb.mqtt(), Version::V4, "all");

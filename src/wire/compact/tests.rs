@@ -19,7 +19,7 @@ fn batch_of(fixes: &[Fix]) -> Vec<u8> {
 /// The fixes of a batch as the engine would keep them, if all of it reads.
 fn fixes_of(payload: &[u8]) -> Option<Vec<Fix>> {
     let mut elements = Vec::new();
-    decode(payload, &mut elements);
+    decode(payload, payload.len(), &mut elements);
     let fix = |element: Element| {
         let report = element.ok()?;
         let position = Position::from_degrees(report.latitude, report.longitude)?;
@@ -109,7 +109,7 @@ proptest! {
             }
             None => {
                 let mut elements = Vec::new();
-                decode(payload, &mut elements);
+                decode(payload, payload.len(), &mut elements);
                 prop_assert_eq!(elements, [Err(Reason::Malformed)]);
             }
         }

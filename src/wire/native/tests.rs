@@ -11,18 +11,18 @@ use crate::wire::time;
 
 fn decoded(payload: &[u8]) -> Vec<Element> {
     let mut elements = Vec::new();
-    decode(payload, &mut elements);
+    decode(payload, payload.len().max(1), &mut elements);
     elements
 }
 
 fn decoded_generally(payload: &[u8]) -> Vec<Element> {
     let mut elements = Vec::new();
-    native_general::decode(payload, &mut elements);
+    native_general::decode(payload, payload.len().max(1), &mut elements);
     elements
 }
 
 fn is_plain(payload: &[u8]) -> bool {
-    native_fast::decode(payload, &mut Vec::new())
+    native_fast::decode(payload, payload.len(), &mut Vec::new())
 }
 
 /// Elements as text: floats to the last bit, and NaN equal to NaN.
@@ -156,7 +156,7 @@ proptest! {
     #[test]
     fn any_bytes_give_elements_and_bounded_memory(payload in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut elements = Vec::new();
-        decode(&payload, &mut elements);
+        decode(&payload, payload.len().max(1), &mut elements);
         prop_assert!(elements.len() <= payload.len().max(1));
         prop_assert!(elements.capacity() <= 2 * payload.len().max(4));
     }
