@@ -1,53 +1,22 @@
 //! The members of an array payload, as the bytes they came in.
 
-use std::fmt;
+use std::ops::ControlFlow;
 
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use crate::wire::each_member;
 
 /// The members of a JSON array at these places, which rise, if the array has `count` members in all; `None` if it has not, or
 /// is no array. One pass, whatever is nested; only what is asked for is kept.
 pub fn members<'a>(payload: &'a [u8], wanted: &[usize], count: usize) -> Option<Vec<&'a [u8]>> {
-    if payload.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
-        return None;
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(payload);
-    let found = deserializer.deserialize_seq(Wanted(wanted)).ok()?;
-    deserializer.end().ok()?;
-    (found.count == count && found.members.len() == wanted.len()).then_some(found.members)
-}
-
-struct Wanted<'w>(&'w [usize]);
-
-struct Found<'a> {
-    members: Vec<&'a [u8]>,
-    count: usize,
-}
-
-impl<'de> Visitor<'de> for Wanted<'_> {
-    type Value = Found<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Found<'de>, A::Error> {
-        let mut found = Found { members: Vec::with_capacity(self.0.len()), count: 0 };
-        loop {
-            let is_wanted = self.0.get(found.members.len()) == Some(&found.count);
-            let is_there = if is_wanted {
-                let member = array.next_element::<&RawValue>()?;
-                found.members.extend(member.map(|member| member.get().as_bytes()));
-                member.is_some()
-            } else {
-                array.next_element::<IgnoredAny>()?.is_some()
-            };
-            if !is_there {
-                return Ok(found);
-            }
-            found.count += 1;
+    let mut found = Vec::new();
+    let mut place = 0;
+    each_member(payload, |member| {
+        if wanted.get(found.len()) == Some(&place) {
+            found.push(member);
         }
-    }
+        place += 1;
+        if place > count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    (place == count && found.len() == wanted.len()).then_some(found)
 }
 
 #[cfg(test)]

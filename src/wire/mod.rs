@@ -21,6 +21,8 @@ pub mod teltonika;
 pub mod time;
 pub mod traccar;
 
+pub(crate) use json::each_member;
+
 use crate::codec::Codec;
 use crate::fix::{Element, Reason};
 
