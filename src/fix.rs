@@ -30,7 +30,7 @@ pub struct Report {
     pub seq: Option<u32>,
     /// Percent, 0 to 100.
     pub battery_percent: Option<u8>,
-    /// Satellites used. 0 says that the position is not a fix.
+    /// Satellites used. 0 says that the position is not a fix, whether the tracker says so by that number or in words.
     pub satellites: Option<u8>,
 }
 
@@ -76,7 +76,7 @@ pub struct Fix {
     pub seq: Option<u32>,
     /// Percent, 0 to 100.
     pub battery_percent: Option<u8>,
-    /// Satellites used.
+    /// Satellites used. 0 of a position that the tracker itself did not call a fix, which is stored if `rules.no_fix` is off.
     pub satellites: Option<u8>,
 }
 
@@ -161,7 +161,7 @@ pub enum Reason {
     NoTime = 1,
     /// Latitude beyond ±90, longitude beyond ±180, or not a number.
     OutOfRange = 2,
-    /// The tracker says itself that it had no fix (no satellites).
+    /// The tracker says itself that it had no fix: no satellites, or a position that it calls invalid.
     NoFix = 3,
     /// Exactly 0, 0: what receivers report when they know nothing.
     NullIsland = 4,

@@ -19,8 +19,10 @@ pub struct Rules {
     /// Largest payload whose fixes are judged, in bytes; those of a larger one are `too_large`. Off: what the doors read at all
     /// is bounded by `mqtt.packet_bytes_max` and `http.body_bytes_max`, and this is for a tenant that is to have less.
     pub payload_bytes_max: u32,
-    /// Whether a position with 0 satellites is refused as `no_fix`. On: the receiver says itself that it does not know where
-    /// it is, and trackers then repeat their last position (seen in Teltonika's own samples).
+    /// Whether a position with 0 satellites, or one that the tracker calls invalid, is refused as `no_fix`. On: the receiver says
+    /// itself that it does not know where it is, and trackers then repeat their last position (seen in Teltonika's own samples).
+    /// Off, it is stored with 0 satellites. A message that says so and gives no position at all is `no_fix` in any case: there is
+    /// nothing to store.
     pub no_fix: bool,
     /// Whether exactly 0, 0 is refused as `null_island`. On: receivers report it when they know nothing (53 rows of the Austin
     /// recording of 2015), and it is open sea 500 km off Africa. Traccar has it as `filter.zero`.

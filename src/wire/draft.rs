@@ -49,6 +49,7 @@ const NO_LATITUDE: u8 = 1;
 const NO_LONGITUDE: u8 = 2;
 const UNREADABLE_TIME: u8 = 4;
 const NO_FIX: u8 = 8;
+const NO_FIX_AND_NO_PLACE: u8 = NO_FIX | NO_LATITUDE | NO_LONGITUDE;
 
 impl Default for Draft {
     fn default() -> Self {
@@ -94,7 +95,8 @@ impl Draft {
         self.set_number(Field::Longitude, longitude.get(1..).and_then(|text| decimal::number(text.trim_ascii())));
     }
 
-    /// Whether the tracker calls its position a fix; `None` if it does not say.
+    /// Whether the tracker calls its position a fix; `None` if it does not say. One that is none was made of 0 satellites, however
+    /// many the tracker hears.
     pub(super) fn set_valid(&mut self, is_valid: Option<bool>) {
         set_fault(&mut self.faults, NO_FIX, is_valid == Some(false));
     }
@@ -112,13 +114,14 @@ impl Draft {
         set_fault(&mut self.faults, UNREADABLE_TIME, false);
     }
 
-    /// The report; or malformed, with a time that cannot be read or without both coordinates; or no fix if the tracker says
-    /// so, coordinates or not, since one that has no fix has none to give.
+    /// The report; or malformed, with a time that cannot be read or without both coordinates; or no fix, without any coordinate
+    /// and where the tracker says that it has none to give.
     #[inline]
     pub fn finish(&self) -> Element {
         match self.faults {
             0 => Ok(self.report),
-            faults if faults & UNREADABLE_TIME == 0 && faults & NO_FIX != 0 => Err(Reason::NoFix),
+            NO_FIX => Ok(Report { satellites: Some(0), ..self.report }),
+            NO_FIX_AND_NO_PLACE => Err(Reason::NoFix),
             _ => Err(Reason::Malformed),
         }
     }

@@ -4,7 +4,7 @@
 //! | key | value |
 //! |---|---|
 //! | `position.latitude`, `position.longitude` | degrees, both required |
-//! | `position.valid` | `false` says that the position is no fix |
+//! | `position.valid` | `false` says "no fix", as 0 satellites do |
 //! | `timestamp` | seconds since the epoch, decimals allowed, or RFC 3339 |
 //! | `position.speed` | km/h |
 //! | `position.direction` | degrees clockwise from north |
@@ -14,8 +14,8 @@
 //! | `battery.level` | percent |
 //!
 //! Other keys are skipped, `ident` as well: the topic names the driver. Absent, unreadable and impossible values are as in
-//! [`super::native`], only that a message which says itself that it is no fix is [`Reason::NoFix`] also without coordinates:
-//! it has none to give.
+//! [`super::native`], only that a message which says itself that it is no fix is [`Reason::NoFix`] and not malformed without
+//! coordinates: it has none to give.
 
 use super::Decoded;
 use super::draft::{Draft, Field, KMH_PER_MPS};

@@ -5,7 +5,7 @@
 //! | `id`, `deviceid` | whose; see [`device_id`] |
 //! | `lat`, `lon`, or `location=lat,lon` | degrees, both required |
 //! | `timestamp` | a number, below 2^31 - 1 seconds and else milliseconds; or RFC 3339, in UTC if it names no zone |
-//! | `valid` | `true` or `1`; `false` and `0` say that the position is no fix |
+//! | `valid` | `true` or `1`; `false` and `0` say "no fix" and are kept for the judge as 0 satellites |
 //! | `speed` | knots |
 //! | `bearing`, `heading` | degrees clockwise from north |
 //! | `altitude`, `accuracy` | metres |
@@ -14,7 +14,8 @@
 //!
 //! A query is text by nature, so that numbers are read from it here that quotes would hide in JSON. An empty value is the
 //! same as a parameter that is not there; spaces around a value are nothing. Other parameters are skipped. Unreadable and
-//! impossible values are as in [`super::native`]. A query is always one element.
+//! impossible values are as in [`super::native`], only that a query which says itself that it is no fix is
+//! [`Reason::NoFix`](crate::fix::Reason::NoFix) and not malformed without coordinates. A query is always one element.
 
 use std::borrow::Cow;
 

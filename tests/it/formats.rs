@@ -252,6 +252,35 @@ fn a_compact_batch_goes_where_native_json_does() {
     assert_eq!(stored(&codecs), BTreeMap::from([("compact", 3), ("native", 1)]));
 }
 
+/// A tenant's rejected fixes by reason, those that there are.
+fn rejected_by_reason(rhumb: &Rhumb, tenant: &str) -> BTreeMap<String, u64> {
+    let tenant = format!("tenant=\"{tenant}\"");
+    let of_tenant = |name: &&String| name.starts_with("rhumb_fixes_rejected_total{") && name.contains(&tenant);
+    let metrics = rhumb.metrics();
+    let reason = |name: &str| name.split_once("reason=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+    let counts = metrics.keys().filter(of_tenant).map(|name| (reason(name), metrics[name] as u64));
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
+#[test]
+fn what_a_tracker_calls_no_fix_is_refused_in_its_turn_and_where_the_rule_is_on() {
+    type Rejected<'a> = &'a [(&'a str, u64)];
+    let with_rule: Rejected<'_> = &[("no_fix", 3), ("out_of_range", 1)];
+    let without: Rejected<'_> = &[("null_island", 1), ("out_of_range", 1)];
+    for (is_on, stored, rejected) in [(true, 0, with_rule), (false, 2, without)] {
+        let rhumb = Rhumb::start(&[&format!("rules.no_fix={is_on}")]);
+        let flespi = flespi(TIME_S).replace(r#""position.valid":true"#, r#""position.valid":false"#);
+        Client::connect(rhumb.mqtt(), Version::V5, "tracker").publish_acked("flespi/message/gw/devices/d", &flespi, 1);
+        for query in ["lat=95&lon=0&valid=0", "lat=52&lon=21&valid=false", "lat=0&lon=0&valid=0"] {
+            let path = format!("/osmand?id=phone&timestamp={TIME_S}&{query}");
+            assert_eq!(http::request(rhumb.http(), "GET", &path, &[], b"").status, 200);
+        }
+        let rejected = rejected.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
+        assert_eq!(rejected_by_reason(&rhumb, "default"), rejected, "no_fix={is_on}");
+        assert_eq!(rhumb.books("default").stored, stored, "no_fix={is_on}");
+    }
+}
+
 #[test]
 fn a_payload_of_more_fixes_than_may_be_is_one_too_large_over_mqtt_and_none_over_http() {
     let rhumb = Rhumb::start(&["http.fixes_max=100"]);
@@ -269,12 +298,8 @@ fn a_payload_of_more_fixes_than_may_be_is_one_too_large_over_mqtt_and_none_over_
         client.send(&mqtt::publish(client.version, topic, payload, 1, id)).unwrap();
         assert_eq!(client.expect(PUBACK).ack_reason(), 0);
     }
-    let rejected = |reason: &str| {
-        let label = format!("reason=\"{reason}\"");
-        let of_reason = |(name, _): &(String, f64)| name.contains("rhumb_fixes_rejected") && name.contains(&label);
-        rhumb.metrics().into_iter().filter(of_reason).map(|(_, count)| count).sum::<f64>()
-    };
-    assert_eq!((rejected("too_large"), rejected("malformed")), (3.0, 10_000.0));
+    let rejected = BTreeMap::from([("malformed".to_owned(), 10_000), ("too_large".to_owned(), 3)]);
+    assert_eq!(rejected_by_reason(&rhumb, "default"), rejected);
     for body in [members(101).into_bytes(), batch(101)] {
         http::request(rhumb.http(), "POST", "/v1/drivers/d/location", &[], &body).problem(413);
     }
