@@ -44,11 +44,11 @@ async fn post_location(
     let (parts, body) = request.into_parts();
     let body = extract::body(&parts.headers, body, ingest.body).await?;
     let driver = ingest.route(driver.tenant(), driver.driver().as_str(), "id")?;
-    let judged = ingest.judge(driver, wire::native_or_compact(&body), &body).await?;
+    let verdicts = ingest.judge(driver, wire::native_or_compact(&body), &body).await?;
     // What cannot be read was received all the same, so it is counted before it is refused.
-    match fault_of(&body, &judged.0) {
+    match fault_of(&body, &verdicts) {
         Some(fault) => Err(Error::Body(fault)),
-        None => Ok(json(StatusCode::ACCEPTED, &Answer::of(&judged.0))),
+        None => Ok(json(StatusCode::ACCEPTED, &Answer::of(&verdicts))),
     }
 }
 
@@ -67,27 +67,20 @@ impl Ingest {
         })
     }
 
-    /// Reads a payload, and returns once what was stored of it is durable.
-    pub(super) async fn judge(&self, driver: Arc<DriverKey>, codec: Codec, payload: &[u8]) -> Result<Judged, Error> {
+    /// Reads a payload, and returns what became of its elements once what was stored of it is durable.
+    pub(super) async fn judge(
+        &self,
+        driver: Arc<DriverKey>,
+        codec: Codec,
+        payload: &[u8],
+    ) -> Result<Vec<Verdict>, Error> {
         let mut elements = Vec::new();
         let Decoded { skipped, is_over } = wire::decode(codec, payload, self.fixes_max, &mut elements);
         if is_over {
             return Err(Error::TooManyFixes { fixes_max: self.fixes_max });
         }
         self.ingress.skipped().add(codec, skipped);
-        Ok(Judged(self.ingress.judge(driver, codec, payload, elements, self.clock.now()).await?))
-    }
-}
-
-/// What became of a payload's elements.
-#[derive(Debug)]
-pub(super) struct Judged(Vec<Verdict>);
-
-impl Judged {
-    /// Complains if none of them could be read, and there were some.
-    pub(super) fn readable(&self, fault: impl FnOnce() -> Error) -> Result<(), Error> {
-        let is_unreadable = |verdict: &Verdict| *verdict == Verdict::Rejected(Reason::Malformed);
-        if !self.0.is_empty() && self.0.iter().all(is_unreadable) { Err(fault()) } else { Ok(()) }
+        Ok(self.ingress.judge(driver, codec, payload, elements, self.clock.now()).await?)
     }
 }
 

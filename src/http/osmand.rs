@@ -1,14 +1,17 @@
 //! `GET|POST /osmand`: OsmAnd, Traccar Client and whatever else speaks the OsmAnd protocol. The parameters are in the query or
 //! in a form; newer Traccar Clients post JSON to the same path.
 //!
-//! These clients forget what is answered with 2xx and send all else again, so that 200 says durable, as everywhere, also
-//! of a fix that was judged and refused: sending it again would change nothing.
+//! OsmAnd and Traccar Client forget a fix that is answered with 2xx, and send it again, with all others waiting behind it, for
+//! anything else, whatever its code. So 200 says that the fix was judged, and that it is durable if it was stored; one that was
+//! refused or cannot be read is counted and on record, and sending it again would change nothing. 400 is for a request that
+//! names no driver, which nothing can be made of until somebody sets the app right.
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
 use axum::routing::get;
 
 use super::error::Error;
@@ -22,7 +25,7 @@ use crate::wire::{osmand, traccar};
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 pub(super) fn routes(ingest: Ingest) -> Router {
-    Router::new().route("/osmand", get(take).post(take)).with_state(ingest)
+    Router::new().route("/osmand", get(take).head(refuse_head).post(take)).with_state(ingest)
 }
 
 async fn take(State(ingest): State<Ingest>, principal: Principal, request: Request<Body>) -> Result<StatusCode, Error> {
@@ -41,13 +44,13 @@ async fn take(State(ingest): State<Ingest>, principal: Principal, request: Reque
     };
     let driver = extract::required(parameter, driver)?;
     let driver = ingest.route(&principal.tenant, &driver, parameter)?;
-    ingest.judge(driver, codec, payload).await?.readable(|| match codec {
-        Codec::Traccar => {
-            Error::Body("wants location.coords with a latitude and a longitude, and a readable timestamp".into())
-        }
-        _ => Error::parameter("query", "wants lat and lon, or location=lat,lon, in degrees, and a readable timestamp"),
-    })?;
+    ingest.judge(driver, codec, payload).await?;
     Ok(StatusCode::OK)
+}
+
+/// HEAD asks what GET would answer and must not have the effect of it, which is to store.
+async fn refuse_head() -> impl IntoResponse {
+    ([(ALLOW, "GET,POST")], Error::Method)
 }
 
 /// A page of somewhere else can have a browser GET this address without an `Origin`, which the guard looks at: nothing of

@@ -9,6 +9,10 @@
 //!
 //! Each is taken from the first place that has it. A user of Basic authentication whose device is nowhere is a driver by
 //! itself. The apps want a list of messages for an answer, of which there are none.
+//!
+//! They keep a message that is not answered with 2xx and send it again, before all that came after it. So 200 says that it was
+//! judged, and that its fix is durable if it was stored; one that was refused or cannot be read is counted and on record. 400 is
+//! for a message that names no driver.
 
 use std::borrow::Cow;
 
@@ -52,9 +56,7 @@ async fn take(
     }
     let (driver, parameter) = driver(&parts.headers, &params, &body)?;
     let driver = ingest.route(&principal.tenant, &driver, parameter)?;
-    ingest.judge(driver, Codec::OwnTracks, &body).await?.readable(|| {
-        Error::Body("wants OwnTracks JSON with a _type, and for a location lat, lon and a readable tst".into())
-    })?;
+    ingest.judge(driver, Codec::OwnTracks, &body).await?;
     Ok(json(StatusCode::OK, &nothing))
 }
 

@@ -199,9 +199,13 @@ fn osmand_and_traccar_clients_post_to_one_path() {
     assert_eq!(parameter(get("/osmand?lat=1&lon=2"), 400), "id");
     assert_eq!(parameter(get("/osmand?id=a%20b&lat=1&lon=2"), 400), "id");
     assert_eq!(parameter(get("/osmand"), 400), "id");
-    assert_eq!(parameter(get("/osmand?id=got&lat=x&lon=2"), 400), "query");
     assert_eq!(parameter(post(&rhumb, "/osmand", &json, r#"{"location":{}}"#), 400), "device_id");
-    assert_eq!(parameter(post(&rhumb, "/osmand", &json, r#"{"device_id":"d"}"#), 400), Value::Null);
+    // Whoever does not hear 200 sends the same again for ever.
+    assert_eq!(get("/osmand?id=got&lat=x&lon=2").status, 200);
+    assert_eq!(post(&rhumb, "/osmand", &json, r#"{"device_id":"d"}"#).status, 200);
+    let head = http::request(rhumb.http(), "HEAD", &format!("/osmand?{}", osmand("asked", TIME_S)), &[], b"");
+    assert_eq!((head.status, head.header("allow")), (405, Some("GET,POST")));
+    assert_eq!(rhumb.track("default", "asked").len(), 0);
     let foreign = [("Sec-Fetch-Site", "cross-site")];
     let path = format!("/osmand?{}", osmand("lured", TIME_S));
     http::request(rhumb.http(), "GET", &path, &foreign, b"").problem(403);
@@ -227,9 +231,11 @@ fn owntracks_apps_are_answered_with_a_list() {
     assert_eq!(post(&rhumb, "/owntracks", &[], &owntracks(TIME_S)).problem(400)["parameter"], "X-Limit-U");
     let odd = [("X-Limit-U", "an n"), ("X-Limit-D", "phone")];
     assert_eq!(post(&rhumb, "/owntracks", &odd, &owntracks(TIME_S)).problem(400)["parameter"], "X-Limit-U");
-    post(&rhumb, "/owntracks", &phone, "{").problem(400);
-    post(&rhumb, "/owntracks", &phone, r#"{"_type":"location","tst":1}"#).problem(400);
+    // Whoever does not hear 200 sends the same again for ever.
+    list(post(&rhumb, "/owntracks", &phone, "{"));
+    list(post(&rhumb, "/owntracks", &phone, r#"{"_type":"location","tst":1}"#));
     assert_eq!(stored(&rhumb.books_by_codec("acme").1), BTreeMap::from([("owntracks", 1)]));
+    assert_eq!(rejected_by_reason(&rhumb, "acme"), BTreeMap::from([("malformed".to_owned(), 2)]));
 }
 
 #[test]
