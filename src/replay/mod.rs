@@ -73,7 +73,7 @@ pub fn run(plan: &Plan, target: &mut dyn Target) -> (Summary, Result<(), Error>)
     let mut replay = Replay::new(plan);
     let mut result = plan.files.iter().try_for_each(|file| replay.file(file, target));
     replay.progress.finish();
-    let mut summary = Summary { rows: replay.rows, ..Summary::default() };
+    let mut summary = Summary { rows: replay.rows, skipped: replay.skipped, ..Summary::default() };
     if result.as_ref().err().is_none_or(Error::is_of_file) {
         // A target that fails now is the graver fault: it leaves open what became of the rows.
         result = target.finish(&mut summary).and(result);
@@ -88,6 +88,7 @@ struct Replay<'a> {
     progress: Progress,
     start: Instant,
     rows: u64,
+    skipped: u64,
     /// Bytes of the files that are done with.
     bytes_done: u64,
 }
@@ -102,6 +103,7 @@ impl<'a> Replay<'a> {
             progress: Progress::new(bytes, plan.shows_progress),
             start: Instant::now(),
             rows: 0,
+            skipped: 0,
             bytes_done: 0,
         }
     }
@@ -111,7 +113,11 @@ impl<'a> Replay<'a> {
         let mut pace = Pace::new(self.plan.speed);
         let is_paced = self.plan.speed != Speed::Max;
         let file_start = Instant::now();
-        while let Some(row) = source.next_row(&mut self.drivers)? {
+        loop {
+            let next = source.next_row(&mut self.drivers);
+            // Also where the file cannot be read on.
+            self.skipped += source.take_skipped();
+            let Some(row) = next? else { break };
             let time = row.element.ok().and_then(|report| report.time);
             if let Some(wait) = time.and_then(|time| pace.due(time)).map(|due| due.saturating_sub(file_start.elapsed()))
                 && !wait.is_zero()

@@ -30,6 +30,8 @@ pub(super) struct Rec {
     line: Vec<u8>,
     /// What the last line held and was not given yet, the next at the end.
     waiting: Vec<Element>,
+    /// Messages that are no rows, since [`Rec::take_skipped`] was last asked.
+    skipped: u64,
 }
 
 /// Whether a file that begins so is one of the Recorder's.
@@ -49,7 +51,7 @@ pub(super) fn driver_of_folders(path: &Path) -> Option<Vec<u8>> {
 
 impl Rec {
     pub(super) fn new(input: Box<dyn BufRead + Send>, driver: Arc<DriverKey>) -> Self {
-        Self { input, driver, line_number: 0, line: Vec::new(), waiting: Vec::new() }
+        Self { input, driver, line_number: 0, line: Vec::new(), waiting: Vec::new(), skipped: 0 }
     }
 
     /// The next location, or line that cannot be read, or `None` at the end of the file.
@@ -74,6 +76,11 @@ impl Rec {
         &self.line
     }
 
+    /// How many messages were no rows since this was last asked.
+    pub(super) fn take_skipped(&mut self) -> u64 {
+        std::mem::take(&mut self.skipped)
+    }
+
     fn take_line(&mut self) {
         let mut parts = self.line.splitn(3, |byte| *byte == b'\t');
         let (Some(time), Some(topic), Some(payload)) = (parts.next(), parts.next(), parts.next()) else {
@@ -81,9 +88,12 @@ impl Rec {
             return;
         };
         if topic.trim_ascii() != b"*" {
+            self.skipped += 1;
             return;
         }
-        if owntracks::decode(payload, PAYLOAD_FIXES_MAX, &mut self.waiting).is_over {
+        let decoded = owntracks::decode(payload, PAYLOAD_FIXES_MAX, &mut self.waiting);
+        self.skipped += decoded.skipped as u64;
+        if decoded.is_over {
             self.waiting.push(Err(Reason::TooLarge));
         }
         for report in self.waiting.iter_mut().flatten() {

@@ -84,6 +84,14 @@ impl Source {
         }
     }
 
+    /// Messages since this was last asked that hold no fix and are no rows. Only the OwnTracks Recorder has such.
+    pub(super) fn take_skipped(&mut self) -> u64 {
+        match &mut self.format {
+            Format::Csv(_) | Format::Gpx(_) => 0,
+            Format::Rec(rec) => rec.take_skipped(),
+        }
+    }
+
     /// Bytes taken from the file so far, packed as they are.
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)

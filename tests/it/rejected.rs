@@ -203,12 +203,14 @@ fn after_a_rule_was_changed_refusals_are_stored_once() {
         summary.as_object_mut().unwrap().remove("seconds");
         summary
     };
-    let refused =
-        |reasons: Value| json!({"rows": 5, "stored": 0, "late": 0, "duplicate": 0, "rejected": reasons, "left_out": 0});
+    let refused = |reasons: Value| json!({"rows": 5, "skipped": 0, "stored": 0, "late": 0, "duplicate": 0, "conflict": 0, "rejected": reasons, "left_out": 0});
     let closed = again(&["--set", "registry.open=false"]);
     assert_eq!(closed, refused(json!({"unknown_driver": 4, "null_island": 1})), "the rule is as it was");
     let of_d2 = again(&["--driver", "d2", "--reason", "unknown_driver", "--since", "1h"]);
-    assert_eq!(of_d2, json!({"rows": 1, "stored": 1, "late": 0, "duplicate": 0, "rejected": {}, "left_out": 0}));
+    assert_eq!(
+        of_d2,
+        json!({"rows": 1, "skipped": 0, "stored": 1, "late": 0, "duplicate": 0, "conflict": 0, "rejected": {}, "left_out": 0})
+    );
     let first = again(&[]);
     assert_eq!(first["stored"], 3, "{first}");
     assert_eq!(first["rejected"], json!({"null_island": 1}));

@@ -190,6 +190,9 @@ fn a_file_of_the_owntracks_recorder_is_of_the_device_that_its_folders_name() {
         location(6, 52.1002),
         location(6, 52.1002),
         location(5, 52.1001),
+        location(5, 52.1002),
+        line(6, "event", r#"{"_type":"transition","lat":9,"lon":9}"#.to_owned()),
+        line(6, "*", r#"{"_type":"steps","steps":7}"#.to_owned()),
         line(7, "*", "X,542A46AA,k".to_owned()),
         line(8, "*", r#"{"_type":"location","lat":0,"lon":0,"tst":1708093028}"#.to_owned()),
     ];
@@ -197,8 +200,8 @@ fn a_file_of_the_owntracks_recorder_is_of_the_device_that_its_folders_name() {
     fs::write(&file, lines.concat()).unwrap();
     let summary = replay(dir.path(), &file, &[]);
     assert_adds_up(&summary, &file);
-    let counts = ["rows", "stored", "late", "duplicate"].map(|key| count(&summary, key));
-    assert_eq!(counts, [6, 3, 1, 1], "{summary}");
+    let counts = ["rows", "skipped", "stored", "late", "duplicate", "conflict"].map(|key| count(&summary, key));
+    assert_eq!(counts, [7, 3, 3, 1, 2, 1], "{summary}");
     assert_eq!(summary["rejected"], json!({ "malformed": 1, "null_island": 1 }), "{summary}");
 
     let dump = output_within(
