@@ -8,6 +8,7 @@
 mod support;
 
 mod backup;
+mod books;
 mod clients;
 mod compact;
 mod config;
@@ -20,6 +21,7 @@ mod formats;
 mod full;
 mod http;
 mod journal;
+mod late;
 mod layout;
 mod promises;
 mod rejected;

@@ -4,6 +4,7 @@ pub(crate) mod http;
 pub(crate) mod journal;
 pub(crate) mod loadgen;
 pub(crate) mod mqtt;
+pub(crate) mod payloads;
 pub(crate) mod process;
 pub(crate) mod publisher;
 pub(crate) mod recordings;
