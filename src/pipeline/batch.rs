@@ -168,18 +168,7 @@ impl<'a> PayloadSizes<'a> {
 mod tests {
     use super::*;
     use crate::fix::Report;
-    use crate::ids::{DriverId, TenantId};
-
-    #[derive(Debug)]
-    struct Nobody;
-
-    impl Origin for Nobody {
-        fn judged(&self, _batch: Batch) {}
-    }
-
-    fn driver(name: &str) -> Arc<DriverKey> {
-        Arc::new(DriverKey::new(TenantId::new("t").unwrap(), DriverId::new(name).unwrap()))
-    }
+    use crate::pipeline::testing::{Nobody, driver};
 
     fn batch() -> Batch {
         Batch::new(Received::Live(TimestampMs(0)), Arc::new(Nobody))

@@ -17,6 +17,8 @@ mod rules;
 mod shard;
 mod snapshot;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod unstored;
 mod window;

@@ -112,22 +112,10 @@ mod tests {
     use crate::clock::Clock;
     use crate::codec::Codec;
     use crate::fix::Report;
-    use crate::ids::{DriverId, DriverKey, TenantId};
-    use crate::pipeline::Origin;
+    use crate::pipeline::testing::{Nobody, driver as key};
     use crate::rejected::{Config, Recording};
 
     const NOW: TimestampMs = TimestampMs(1_708_093_024_000);
-
-    #[derive(Debug)]
-    struct Nobody;
-
-    impl Origin for Nobody {
-        fn judged(&self, _batch: Batch) {}
-    }
-
-    fn key(driver: &str) -> Arc<DriverKey> {
-        Arc::new(DriverKey::new(TenantId::new("acme").unwrap(), DriverId::new(driver).unwrap()))
-    }
 
     /// A payload of a driver: as what it is read, what came, and what became of each element.
     type Came<'a> = (&'a str, Codec, &'a [u8], &'a [Verdict]);
