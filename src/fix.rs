@@ -175,7 +175,8 @@ pub enum Reason {
     Accuracy = 8,
     /// Too far from its neighbours for the time between.
     ImpliedSpeed = 9,
-    /// The payload is larger than `rules.payload_bytes_max`, or holds more fixes than a payload may.
+    /// The payload is larger than `rules.payload_bytes_max`, or it came over MQTT and holds more fixes than
+    /// [`PAYLOAD_FIXES_MAX`](crate::limits::PAYLOAD_FIXES_MAX), which counts as one. (Over HTTP that is a 413 and no fix at all.)
     TooLarge = 10,
     /// Too near to the fix before it to say that the driver moved.
     Stationary = 11,
