@@ -188,6 +188,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     }
     match error.downcast_ref::<engine::Failure>() {
         Some(engine::Failure::Journal(_) | engine::Failure::Mismatch(_)) => Exit::JournalIo,
+        Some(engine::Failure::Certificate(_)) => Exit::Config,
         Some(engine::Failure::Listen(_)) => Exit::Unavailable,
         Some(engine::Failure::DataDir(_)) => Exit::CannotCreate,
         Some(engine::Failure::InUse(_)) => Exit::InUse,

@@ -65,6 +65,7 @@ pub mod replay;
 pub mod sink;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod wire;
 
 pub mod clock;

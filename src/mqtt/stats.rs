@@ -13,10 +13,15 @@ const CLOSE_LINES_MAX: u32 = 10;
 /// The interval of [`CLOSE_LINES_MAX`].
 const CLOSE_LINES_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Listeners that a door may have.
+pub(super) const LISTENERS_MAX: usize = 4;
+
 /// Counters of the door, written by its workers.
 #[derive(Debug, Default)]
 pub struct Stats {
     connections: AtomicUsize,
+    /// Of each listener.
+    by_listener: [AtomicUsize; LISTENERS_MAX],
     accepted: AtomicU64,
     publishes: AtomicU64,
     closed: Mutex<Closed>,
@@ -52,19 +57,30 @@ impl Stats {
         closed.by_reason.iter().map(|(reason, count)| (*reason, *count)).collect()
     }
 
-    /// Counts a connection in; true if there are more than `connections_max` now.
-    pub(super) fn connect(&self, connections_max: usize) -> bool {
+    /// Connections to a listener now.
+    pub(super) fn connections_of(&self, listener: u8) -> usize {
+        self.by_listener.get(usize::from(listener)).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Counts a connection to a listener in.
+    pub(super) fn connect(&self, listener: u8) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.connections.fetch_add(1, Ordering::Relaxed) >= connections_max
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(count) = self.by_listener.get(usize::from(listener)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn count_publishes(&self, count: u64) {
         self.publishes.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Counts a connection out: its socket is closed.
-    pub(super) fn release(&self) {
+    /// Counts a listener's connection out: its socket is closed.
+    pub(super) fn release(&self, listener: u8) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some(count) = self.by_listener.get(usize::from(listener)) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts why a connection ended, and writes a line about it if it is worth one and there were not too many.
@@ -90,6 +106,9 @@ impl Stats {
         match why {
             Close::Malformed(malformed) => {
                 tracing::warn!(reason = why.as_str(), client_id, %malformed, "connection ended");
+            }
+            Close::Transport(fault) => {
+                tracing::warn!(reason = why.as_str(), client_id, %fault, "connection ended");
             }
             _ => tracing::warn!(reason = why.as_str(), client_id, "connection ended"),
         }
