@@ -246,6 +246,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::back_up(&config, &args),
         Command::Restore(args) => backup::restore(&config, &args),
         Command::CheckConfig { print } => {
+            engine::check_files(&config)?;
             let text = if print { config.to_toml() } else { "ok\n".to_owned() };
             io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
         }

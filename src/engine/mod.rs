@@ -87,6 +87,14 @@ pub struct Engine {
     certificates: Option<JoinHandle<()>>,
 }
 
+/// Reads the files that the configuration names, as a start would.
+///
+/// # Errors
+/// [`Failure::Certificate`]: they are not there, or are no certificate and its key.
+pub fn check_files(config: &Config) -> Result<(), Failure> {
+    mqtt_listeners::certificate(config).map(drop)
+}
+
 impl Engine {
     /// Binds every listener, recovers the data directory and starts serving with `config`, which was loaded from `sources`;
     /// rules and limits are read again from there while it runs. For as long as recovery takes, the ports

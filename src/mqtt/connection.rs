@@ -374,6 +374,7 @@ mod tests {
         let session = size_of::<Session>() + 16 + client_id.len() + 16;
         let route = topic.len() + 16 + size_of::<DriverKey>() + 2 * size_of::<usize>() + 16;
         let total = slot + name + session + route;
+        eprintln!("XX {} {} {}", size_of::<Connection>(), size_of::<Session>(), total);
         assert!(total <= 1_024, "{total}: slot {slot}, name {name}, session {session}, route {route}");
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::close::Close;
@@ -22,6 +22,8 @@ pub struct Stats {
     connections: AtomicUsize,
     /// Of each listener.
     by_listener: [AtomicUsize; LISTENERS_MAX],
+    /// What is spoken on each, once the door is open.
+    listeners: OnceLock<Vec<&'static str>>,
     accepted: AtomicU64,
     publishes: AtomicU64,
     closed: Mutex<Closed>,
@@ -39,6 +41,18 @@ impl Stats {
     /// Connections now.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections to each listener now, by what is spoken on it; empty until the door is open.
+    pub fn connections_by_listener(&self) -> Vec<(&'static str, usize)> {
+        let names = self.listeners.get().map(Vec::as_slice).unwrap_or_default();
+        names.iter().copied().zip(self.by_listener.iter().map(|count| count.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Gives the listeners their names, once.
+    pub(super) fn name_listeners(&self, names: Vec<&'static str>) {
+        // Names that are there already are of the same door.
+        drop(self.listeners.set(names));
     }
 
     /// Connections since the start.

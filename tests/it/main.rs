@@ -30,3 +30,4 @@ mod shutdown;
 mod snapshots;
 mod starting;
 mod traces;
+mod transports;
