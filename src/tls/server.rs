@@ -18,6 +18,8 @@ use super::files::{ClientCertificates, Files, Look, Part};
 #[derive(Debug)]
 pub struct Server {
     files: Files,
+    /// The files as they were when they were first read.
+    loaded: Look,
     current: RwLock<Arc<ServerConfig>>,
 }
 
@@ -27,8 +29,10 @@ impl Server {
     /// # Errors
     /// Which of them cannot be used, and why.
     pub fn load(files: Files) -> Result<Self, Error> {
+        // Before they are read: what changes meanwhile is found to have changed.
+        let loaded = files.look();
         let current = RwLock::new(Arc::new(read(&files)?));
-        Ok(Self { files, current })
+        Ok(Self { files, loaded, current })
     }
 
     /// A new session, with nothing said on it yet.
@@ -48,6 +52,10 @@ impl Server {
         let new = Arc::new(read(&self.files)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
+    }
+
+    pub(super) fn loaded(&self) -> Look {
+        self.loaded
     }
 
     pub(super) fn look(&self) -> Look {

@@ -15,7 +15,8 @@ const FILE_LOOK: Duration = Duration::from_millis(500);
 pub async fn watch(server: Arc<Server>) {
     let mut interval = time::interval(FILE_LOOK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut read = server.look();
+    // Not as they are now: they may have changed since, during a long start.
+    let mut read = server.loaded();
     let mut last_look = read;
     loop {
         interval.tick().await;
