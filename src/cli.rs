@@ -188,6 +188,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     }
     match error.downcast_ref::<engine::Failure>() {
         Some(engine::Failure::Journal(_) | engine::Failure::Mismatch(_)) => Exit::JournalIo,
+        Some(engine::Failure::Certificate(_)) => Exit::Config,
         Some(engine::Failure::Listen(_)) => Exit::Unavailable,
         Some(engine::Failure::DataDir(_)) => Exit::CannotCreate,
         Some(engine::Failure::InUse(_)) => Exit::InUse,
@@ -245,6 +246,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::back_up(&config, &args),
         Command::Restore(args) => backup::restore(&config, &args),
         Command::CheckConfig { print } => {
+            engine::check_files(&config)?;
             let text = if print { config.to_toml() } else { "ok\n".to_owned() };
             io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
         }

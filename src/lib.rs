@@ -32,6 +32,9 @@
 //!   from connections that hung up, so telemetry never goes through it. Behind the seam of [`mqtt::router`] it matches
 //!   topics and queues messages; sessions, QoS 2, retained messages, wills and expiry are kept on our side, because it drops
 //!   or confuses them (the faults that were found are listed there).
+//! - **TLS is rustls over ring**, which builds from its crates alone and is driven without blocking by the workers as they are.
+//!   **WebSocket frames are our own**, the handshake is tungstenite's: its frames are handed out as whole messages,
+//!   which a connection would hold up to their largest size, while MQTT's packets do not care how they were cut.
 //! - **Positions are whole steps of 1e-7 degrees** from the judge on: 1.1 cm, exact in every store, and two integers to
 //!   pack and compare.
 //! - **A frame counts only what it does not hold**: stored fixes are counted from the fixes themselves when the journal is
@@ -65,6 +68,7 @@ pub mod replay;
 pub mod sink;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod wire;
 
 pub mod clock;

@@ -3,6 +3,8 @@
 //! A door makes a [`Principal`] once a request or a connection has shown who it is, and everything behind it takes the
 //! tenant from there and from nowhere else.
 
+pub mod origin;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DriverId, InvalidId, TenantId};

@@ -18,6 +18,14 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("mqtt.connections_max", 1..=10_000_000),
     ("mqtt.in_flight_max", 1..=65_535),
     ("mqtt.subscriber_queue_bytes_max", 4_096..=1_073_741_824),
+    ("mqtt.tcp.connections_max", 0..=10_000_000),
+    ("mqtt.tcp.connections_per_s_max", 0..=1_000_000),
+    ("mqtt.tls.connections_max", 0..=10_000_000),
+    ("mqtt.tls.connections_per_s_max", 0..=1_000_000),
+    ("mqtt.websocket.connections_max", 0..=10_000_000),
+    ("mqtt.websocket.connections_per_s_max", 0..=1_000_000),
+    ("mqtt.websocket.tls.connections_max", 0..=10_000_000),
+    ("mqtt.websocket.tls.connections_per_s_max", 0..=1_000_000),
     ("mqtt.router.sessions_max", 1..=1_000_000),
     ("mqtt.router.subscriptions_max", 1..=1_000_000),
     ("mqtt.router.session_expiry_s_max", 0..=4_294_967_295),
@@ -77,6 +85,12 @@ pub(super) fn wants(key: &str, default: &Value) -> String {
             None => "a whole number".to_owned(),
         },
         Value::Boolean(_) => "true or false".to_owned(),
+        Value::String(address) if key.ends_with("listen") && address.is_empty() => {
+            "an address and a port, such as \"127.0.0.1:8883\", or \"\" for none".to_owned()
+        }
+        Value::String(_) if key == "mqtt.tls.client_certificates" => {
+            "\"none\", \"optional\" or \"required\"".to_owned()
+        }
         Value::String(_) if key.ends_with("listen") => "an address and a port, such as \"127.0.0.1:1883\"".to_owned(),
         Value::String(_) if key == "auth.mode" => "\"open\"".to_owned(),
         Value::String(_) if key == "journal.on_full" => "\"refuse\" or \"abandon_sink\"".to_owned(),

@@ -118,6 +118,15 @@ impl Config {
             found: invalid.found,
             wants: invalid.wants,
         })?;
+        if let Some(part) = merged.config.mqtt.missing_tls_file() {
+            let key = format!("mqtt.tls.{}", part.key());
+            return Err(Invalid {
+                origin: merged.origin_of(&key),
+                key: Some(key),
+                found: "\"\"".to_owned(),
+                wants: "a file in PEM, since mqtt.tls.listen or mqtt.websocket.tls.listen is on".to_owned(),
+            });
+        }
         let journal = &merged.config.journal;
         if journal.bytes_max < journal.bytes_min() {
             return Err(Invalid {
@@ -149,9 +158,8 @@ impl Config {
         if self.auth.mode != auth::Mode::Open {
             return Ok(());
         }
-        let listeners =
-            [("mqtt.listen", self.mqtt.listen), ("http.listen", self.http.listen), ("admin.listen", self.admin.listen)];
-        match listeners.into_iter().find(|(_, address)| !address.ip().is_loopback()) {
+        let others = [("http.listen", self.http.listen), ("admin.listen", self.admin.listen)];
+        match self.mqtt.listeners().chain(others).find(|(_, address)| !address.ip().is_loopback()) {
             Some((key, address)) => Err((key, format!("\"{address}\""))),
             None => Ok(()),
         }

@@ -21,6 +21,15 @@ const LISTEN_BACKLOG: i32 = 4_096;
 pub struct Addresses {
     /// MQTT.
     pub mqtt: SocketAddr,
+    /// MQTT over TLS, if it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt_tls: Option<SocketAddr>,
+    /// MQTT over WebSocket, if it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt_websocket: Option<SocketAddr>,
+    /// MQTT over WebSocket over TLS, if it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt_websocket_tls: Option<SocketAddr>,
     /// The public API.
     pub http: SocketAddr,
     /// The operator's port.
@@ -32,21 +41,41 @@ impl Addresses {
     pub fn of_running(config: &Config) -> Option<Self> {
         serde_json::from_slice(&fs::read(config.data_dir.join(ADDRESSES_FILE)).ok()?).ok()
     }
+
+    /// Writes them to the log.
+    pub(super) fn tell(&self) {
+        let Self { mqtt, mqtt_tls, mqtt_websocket, mqtt_websocket_tls, http, admin } = self;
+        tracing::info!(%mqtt, %http, %admin, "listening");
+        let others = [("tls", mqtt_tls), ("websocket", mqtt_websocket), ("websocket over tls", mqtt_websocket_tls)];
+        for (over, address) in others {
+            if let Some(address) = address {
+                tracing::info!(%address, over, "listening for mqtt");
+            }
+        }
+    }
 }
 
 /// Every listener, bound.
 #[derive(Debug)]
 pub(super) struct Listeners {
     pub(super) mqtt: TcpListener,
+    pub(super) mqtt_tls: Option<TcpListener>,
+    pub(super) mqtt_websocket: Option<TcpListener>,
+    pub(super) mqtt_websocket_tls: Option<TcpListener>,
     pub(super) http: TcpListener,
     pub(super) admin: TcpListener,
 }
 
 impl Listeners {
-    /// Binds them all.
+    /// Binds all that are on.
     pub(super) fn bind(config: &Config) -> Result<Self, Failure> {
+        let bind_if_on = |key, address: Option<SocketAddr>| address.map(|address| bind(key, address)).transpose();
+        let websocket = &config.mqtt.websocket;
         Ok(Self {
             mqtt: bind("mqtt.listen", config.mqtt.listen)?,
+            mqtt_tls: bind_if_on("mqtt.tls.listen", config.mqtt.tls.listen)?,
+            mqtt_websocket: bind_if_on("mqtt.websocket.listen", websocket.listen)?,
+            mqtt_websocket_tls: bind_if_on("mqtt.websocket.tls.listen", websocket.tls.listen)?,
             http: bind("http.listen", config.http.listen)?,
             admin: bind("admin.listen", config.admin.listen)?,
         })
@@ -54,7 +83,15 @@ impl Listeners {
 
     /// What they were bound to.
     pub(super) fn addresses(&self) -> io::Result<Addresses> {
-        Ok(Addresses { mqtt: self.mqtt.local_addr()?, http: self.http.local_addr()?, admin: self.admin.local_addr()? })
+        let if_on = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
+        Ok(Addresses {
+            mqtt: self.mqtt.local_addr()?,
+            mqtt_tls: if_on(&self.mqtt_tls)?,
+            mqtt_websocket: if_on(&self.mqtt_websocket)?,
+            mqtt_websocket_tls: if_on(&self.mqtt_websocket_tls)?,
+            http: self.http.local_addr()?,
+            admin: self.admin.local_addr()?,
+        })
     }
 }
 

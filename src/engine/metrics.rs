@@ -152,8 +152,13 @@ fn collect_sink(sink: &SinkStatus, page: &mut Exposition) {
 }
 
 fn collect_door(stats: &Stats, page: &mut Exposition) {
-    let help = "Connections to the MQTT port now.";
+    let help = "MQTT connections now.";
     page.family("rhumb_mqtt_connections", help, Kind::Gauge).sample(&[], stats.connections() as u64);
+    let help = "MQTT connections now, by listener.";
+    let mut listeners = page.family("rhumb_mqtt_listener_connections", help, Kind::Gauge);
+    for (listener, count) in stats.connections_by_listener() {
+        listeners.sample(&[("listener", listener)], count as u64);
+    }
     let help = "Connections taken since the start.";
     page.family("rhumb_mqtt_connections_accepted_total", help, Kind::Counter).sample(&[], stats.accepted());
     let help = "Publishes on ingest topics since the start.";

@@ -7,6 +7,7 @@ mod core;
 mod http_ports;
 mod keeper;
 mod metrics;
+mod mqtt_listeners;
 mod open_files;
 mod progress;
 mod reload;
@@ -35,7 +36,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::mqtt::router::Router;
 use crate::mqtt::{Door, Unready};
-use crate::{http, journal};
+use crate::{http, journal, tls};
 
 /// How often shards and workers are asked whether they still run.
 const PARTS_LOOK: Duration = Duration::from_secs(1);
@@ -52,6 +53,9 @@ pub enum Failure {
     /// `data_dir` cannot be made or written.
     #[error("{0}")]
     DataDir(String),
+    /// Files that TLS cannot be served with.
+    #[error("{0}")]
+    Certificate(String),
     /// A listener that cannot be bound.
     #[error("{0}")]
     Listen(String),
@@ -79,6 +83,16 @@ pub struct Engine {
     addresses: Addresses,
     addresses_file: AddressesFile,
     reloads: JoinHandle<()>,
+    /// Looks after the certificate's files.
+    certificates: Option<JoinHandle<()>>,
+}
+
+/// Reads the files that the configuration names, as a start would.
+///
+/// # Errors
+/// [`Failure::Certificate`]: they are not there, or are no certificate and its key.
+pub fn check_files(config: &Config) -> Result<(), Failure> {
+    mqtt_listeners::certificate(config).map(drop)
 }
 
 impl Engine {
@@ -92,18 +106,20 @@ impl Engine {
     pub async fn start(mut config: Config, sources: Sources) -> anyhow::Result<Self> {
         let reloads = Reloads::listen(sources, &config).context("cannot listen for SIGHUP")?;
         open_files::fit(&mut config);
-        // Before recovery, which may take long: an address in use is told at once.
-        let listeners = Listeners::bind(&config)?;
+        // Before recovery, which may take long: a missing key or an address in use is told at once.
+        let certificate = mqtt_listeners::certificate(&config)?;
+        let mut listeners = Listeners::bind(&config)?;
         let addresses = listeners.addresses()?;
         let lock = core::take(&config.data_dir)?;
         let addresses_file =
             AddressesFile::write(&config.data_dir, addresses).context("cannot write the addresses into `data_dir`")?;
         let config = Arc::new(config);
         let progress = Arc::new(Progress::new());
-        let Listeners { mqtt, http, admin } = listeners;
+        let waiting = mqtt_listeners::Waiting::new(&mut listeners, certificate.as_ref(), &config);
+        let Listeners { mqtt, http, admin, .. } = listeners;
         let unready = Unready::start(mqtt, &config.mqtt).context("cannot start the MQTT door")?;
         let ports = HttpPorts::start(http, admin, metrics::unready(&progress), &config)?;
-        tracing::info!(mqtt = %addresses.mqtt, http = %addresses.http, admin = %addresses.admin, "listening");
+        addresses.tell();
 
         let core = recover(Arc::clone(&config), lock, Arc::clone(&progress)).await?;
         let (failed, failures) = mpsc::channel(1);
@@ -113,7 +129,8 @@ impl Engine {
         let router = Router::start(config.mqtt.router.clone()).context("cannot start the MQTT router")?;
         let ingress = core.pipeline.ingress();
         let (mqtt, stats) = unready.stop().await.context("cannot open the MQTT port")?;
-        let door = Door::start(mqtt, stats, &config.mqtt, &clock, ingress, &router, &core.feed)
+        let listeners = waiting.with_plain(mqtt, &config);
+        let door = Door::start(listeners, stats, &config.mqtt, &clock, ingress, &router, &core.feed)
             .context("cannot start the MQTT door")?;
 
         let state = http::State {
@@ -127,8 +144,9 @@ impl Engine {
         let (reloads, reload_status) = reloads.start(core.pipeline.bounds().clone());
         let operator = metrics::operator(&core, door.stats(), router.clone(), progress, reload_status);
         ports.open(http::router(state, &config.http), http::operator_router(operator, config.auth.mode, &config.http));
+        let certificates = certificate.map(|server| tokio::spawn(tls::watch(server)));
         tracing::info!("serving");
-        Ok(Self { core, door, router, ports, failures, addresses, addresses_file, reloads })
+        Ok(Self { core, door, router, ports, failures, addresses, addresses_file, reloads, certificates })
     }
 
     /// Where it listens.
@@ -153,8 +171,9 @@ impl Engine {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        let Self { core, door, router, ports, addresses_file, reloads, .. } = self;
+        let Self { core, door, router, ports, addresses_file, reloads, certificates, .. } = self;
         reloads.abort();
+        certificates.iter().for_each(JoinHandle::abort);
         drop(addresses_file);
         // Doors and shards wait for what is under way, which is no longer a matter of the disk budget.
         core.journal.release_brake();

@@ -4,15 +4,14 @@
 //! browser runs: it may rebind a name of its own to 127.0.0.1 (its `Host` shows), or simply send requests here (its
 //! `Origin` shows). Both are refused before any handler runs, on the public and on the operator's port alike.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, Uri, uri::Authority};
+use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::Error;
+use crate::auth::origin::{is_local_origin, is_loopback};
 use crate::auth::{Mode, Principal};
 
 /// The header that names the tenant in open mode.
@@ -68,76 +67,11 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Error> {
     }
 }
 
-/// Whether `host[:port]` is this machine: `localhost`, 127.0.0.0/8 or `[::1]`. Nothing is resolved.
-fn is_loopback(host: &str) -> bool {
-    // User info would let `127.0.0.1@evil.example` be read two ways.
-    let Some(authority) = host.parse::<Authority>().ok().filter(|_| !host.contains('@')) else {
-        return false;
-    };
-    let has_good_port = match host.strip_prefix(authority.host()) {
-        Some("") => true,
-        Some(port) => port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
-        None => false,
-    };
-    has_good_port && is_loopback_name(authority.host())
-}
-
-fn is_loopback_name(name: &str) -> bool {
-    if let Some(literal) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return literal.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
-    }
-    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// Whether an `Origin` is a page that this machine serves itself, on whatever port. `null` is not.
-fn is_local_origin(origin: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme).is_some_and(is_loopback))
-}
-
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
-
-    #[test]
-    fn knows_loopback_from_what_only_looks_like_it() {
-        for good in ["localhost", "LocalHost:8080", "127.0.0.1", "127.8.9.1:1", "[::1]", "[::1]:8080"] {
-            assert!(is_loopback(good), "{good}");
-        }
-        let bad = [
-            "",
-            ":80",
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.nip.io",
-            "127.0.0.1@evil.example",
-            "evil@127.0.0.1",
-            "10.0.0.1:8080",
-            "0.0.0.0",
-            "[::]",
-            "[::ffff:127.0.0.1]",
-            "::1",
-            "127.1",
-            "localhost:",
-            "localhost:99999",
-            "localhost:x",
-            "localhost/",
-            "localhost evil",
-        ];
-        for bad in bad {
-            assert!(!is_loopback(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn knows_pages_of_this_machine() {
-        assert!(is_local_origin("http://localhost:3000"));
-        assert!(is_local_origin("https://[::1]"));
-        for bad in ["null", "http://evil.example", "file://", "localhost:3000", "http://localhost:3000.evil.example"] {
-            assert!(!is_local_origin(bad), "{bad}");
-        }
-    }
 
     fn asked(uri: &str, headers: &[(&'static str, &'static str)]) -> Result<Principal, Error> {
         let mut map = HeaderMap::new();

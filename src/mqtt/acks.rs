@@ -97,6 +97,13 @@ impl AckRing {
         Some((owed.kind, owed.packet_id, owed.reason))
     }
 
+    /// Gives back the memory of what was owed, where nothing is any more.
+    pub(super) fn give_back(&mut self) {
+        if self.owed.is_empty() {
+            self.owed = VecDeque::new();
+        }
+    }
+
     fn push(&mut self, kind: AckKind, packet_id: u16, reason: u8, waits: Waits) -> u32 {
         let number = self.first.wrapping_add(self.owed.len() as u32);
         self.owed.push_back(Owed { packet_id, kind, reason, waits });

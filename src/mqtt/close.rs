@@ -2,6 +2,7 @@
 
 use super::codec::Malformed;
 use super::router::CloseReason;
+use super::transport::Fault;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub(super) enum Close {
     ByClient { publish_will: bool, session_expiry_s: Option<u32> },
     /// The client hung up, or the network did.
     Lost,
+    /// What came was no TLS or no WebSocket; its own layer said so.
+    Transport(Fault),
     /// No CONNECT within `mqtt.connect_timeout_s`.
     ConnectTimeout,
     /// Nothing heard for 1.5 × keep-alive [MQTT-3.1.2-22].
@@ -48,7 +51,9 @@ impl Close {
     /// The reason code for MQTT 5's DISCONNECT or CONNACK; `None` where nothing is to be said.
     pub(super) fn reason_code(self) -> Option<u8> {
         Some(match self {
-            Self::ByClient { .. } | Self::Lost | Self::ConnectTimeout | Self::WriteTimeout => return None,
+            Self::ByClient { .. } | Self::Lost | Self::Transport(_) | Self::ConnectTimeout | Self::WriteTimeout => {
+                return None;
+            }
             Self::KeepAliveTimeout => 0x8D,
             Self::Malformed(malformed) => malformed.reason,
             Self::PacketTooLarge => 0x95,
@@ -71,6 +76,7 @@ impl Close {
         match self {
             Self::ByClient { .. } => "disconnected",
             Self::Lost => "lost",
+            Self::Transport(fault) => fault.as_str(),
             Self::ConnectTimeout => "connect_timeout",
             Self::KeepAliveTimeout => "keep_alive_timeout",
             Self::WriteTimeout => "write_timeout",

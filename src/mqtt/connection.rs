@@ -1,7 +1,6 @@
 //! One connection: its socket, what was read of a packet that is not whole, what waits to be written, and what it owes.
 
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -11,6 +10,7 @@ use super::acks::{AckKind, AckRing};
 use super::codec::{ClientPacket, ServerPacket, Version, Will};
 use super::mailbox::{ConnectionRef, Mailbox, Message};
 use super::router::{Deliver, Flow, FromRouter, Link, Mount};
+use super::transport::{Fault, Received, Stream};
 use super::worker::Tick;
 use crate::auth::Principal;
 use crate::codec::Codec;
@@ -81,8 +81,10 @@ impl Session {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     pub(super) me: ConnectionRef,
+    /// The number of the listener it came to.
+    pub(super) listener: u8,
     pub(super) phase: Phase,
     /// When the phase began, for the phases that may not last.
     pub(super) phase_since: Tick,
@@ -90,6 +92,9 @@ pub(super) struct Connection {
     /// 1.5 × keep-alive; 0 is off.
     pub(super) silence_max: Tick,
     pub(super) over_limit: bool,
+    /// The names of the certificate that the client showed: its common name first, then its alternative names. Empty if it
+    /// showed none.
+    pub(super) certificate_names: Vec<Box<str>>,
     pub(super) session: Option<Box<Session>>,
     pub(super) route: Option<Route>,
     pub(super) acks: AckRing,
@@ -122,18 +127,22 @@ pub(super) enum ReadOutcome {
     Nothing,
     /// The peer hung up.
     End,
+    /// What came is none of what the connection is to speak below MQTT.
+    Fault(Fault),
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, me: ConnectionRef, now: Tick, over_limit: bool) -> Self {
+    pub(super) fn new(stream: Stream, listener: u8, me: ConnectionRef, now: Tick, over_limit: bool) -> Self {
         Self {
             stream,
             me,
+            listener,
             phase: Phase::AwaitingConnect,
             phase_since: now,
             heard_at: now,
             silence_max: 0,
             over_limit,
+            certificate_names: Vec::new(),
             session: None,
             route: None,
             acks: AckRing::default(),
@@ -151,8 +160,8 @@ impl Connection {
     }
 
     /// The socket, to register it.
-    pub(super) fn stream_mut(&mut self) -> &mut TcpStream {
-        &mut self.stream
+    pub(super) fn socket_mut(&mut self) -> &mut TcpStream {
+        self.stream.socket_mut()
     }
 
     /// The protocol version, once CONNECT told it.
@@ -167,23 +176,38 @@ impl Connection {
 
     /// Reads once into `buffer`, which is not empty.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
-        loop {
-            match self.stream.read(buffer) {
-                Ok(0) => return ReadOutcome::End,
-                Ok(count) => {
-                    // Less than there was room for: the socket is empty, and the next bytes come with an event of their own
-                    // (epoll(7), on edge-triggered streams). A hang-up that already came has none.
-                    self.is_readable = count == buffer.len() || self.is_peer_closed;
-                    return ReadOutcome::Some(count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_readable = false;
-                    return ReadOutcome::Nothing;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return ReadOutcome::End,
-            }
+        let received = self.stream.receive(buffer);
+        if self.phase == Phase::AwaitingConnect && matches!(received, Received::Bytes { count: 1.., .. }) {
+            self.certificate_names = self.stream.certificate_names();
         }
+        self.received(received)
+    }
+
+    /// Reads once what is only to be thrown away.
+    pub(super) fn read_past(&mut self, buffer: &mut [u8]) -> ReadOutcome {
+        let received = self.stream.receive_raw(buffer);
+        self.received(received)
+    }
+
+    fn received(&mut self, received: Received) -> ReadOutcome {
+        match received {
+            Received::Bytes { count, is_drained } => {
+                // A hang-up that already came has no event of its own any more.
+                self.is_readable = !is_drained || self.is_peer_closed;
+                ReadOutcome::Some(count)
+            }
+            Received::Nothing => {
+                self.is_readable = false;
+                ReadOutcome::Nothing
+            }
+            Received::End => ReadOutcome::End,
+            Received::Fault(fault) => ReadOutcome::Fault(fault),
+        }
+    }
+
+    /// Whether something waits to be written.
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.out.is_empty() || self.stream.has_unsent()
     }
 
     /// Moves the acknowledgements that may go to what is to be written.
@@ -205,20 +229,25 @@ impl Connection {
     /// The peer is gone.
     pub(super) fn write(&mut self, now: Tick, subscriber_queue_bytes_max: usize) -> io::Result<()> {
         let mut written = 0;
-        while written < self.out.len() {
-            match self.stream.write(&self.out[written..]) {
+        let flushed = loop {
+            if written == self.out.len() {
+                break self.stream.flush();
+            }
+            match self.stream.send(&self.out[written..]) {
                 Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => break Err(error),
             }
-        }
-        if written < self.out.len() {
-            self.out.drain(..written);
-            if written > 0 || self.blocked_since.is_none() {
-                self.blocked_since = Some(now);
+        };
+        match flushed {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.out.drain(..written);
+                if written > 0 || self.blocked_since.is_none() {
+                    self.blocked_since = Some(now);
+                }
+                return Ok(());
             }
-            return Ok(());
+            Err(error) => return Err(error),
         }
         self.blocked_since = None;
         if self.out.capacity() > OUT_BYTES_MAX {
@@ -237,9 +266,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Gives back the memory that only traffic needs, of a connection that has none.
+    pub(super) fn give_back(&mut self) {
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+        if self.carried.is_empty() {
+            self.carried = Vec::new();
+        }
+        self.acks.give_back();
+    }
+
     /// Says that nothing more will be written.
-    pub(super) fn shut_write(&self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Write)
+    ///
+    /// # Errors
+    /// That could not be said whole.
+    pub(super) fn shut_write(&mut self) -> io::Result<()> {
+        self.stream.finish()
     }
 }
 
@@ -311,5 +354,33 @@ impl Deliver for Outbound {
         }
         self.mailbox.send(Message::Routed { connection: self.connection, from_router, cost });
         if is_over { Flow::Pause } else { Flow::Continue }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of user memory that the door may hold for an idle tracker, of the 2 KiB that all of it may.
+    const IDLE_BYTES_MAX: usize = 1_536;
+
+    /// What it holds, allocation by allocation: a slot of its worker's slab, what CONNECT said, its topic, its name among the
+    /// clients. Each allocation takes 16 bytes more, at most, than is asked for; slab and map may be half empty.
+    #[test]
+    fn an_idle_tracker_is_small() {
+        let topic = "tenant/acme-logistics/driver/truck-0123456789/location";
+        let client_id = "tracker-0123456789abcdef";
+        let slot = 2 * size_of::<Connection>();
+        let name =
+            2 * (size_of::<Box<str>>() + size_of::<super::super::clients::ClientRef>() + 1) + client_id.len() + 16;
+        let session = size_of::<Session>() + 16 + client_id.len() + 16;
+        let route = topic.len() + 16 + size_of::<DriverKey>() + 2 * size_of::<usize>() + 16;
+        let total = slot + name + session + route;
+        assert!(total <= IDLE_BYTES_MAX, "{total}: slot {slot}, name {name}, session {session}, route {route}");
+    }
+
+    #[test]
+    fn a_plain_socket_has_nothing_beside_it_but_which_kind_it_is() {
+        assert!(size_of::<Stream>() <= size_of::<TcpStream>().next_multiple_of(8) + 8);
     }
 }

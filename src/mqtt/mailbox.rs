@@ -21,8 +21,8 @@ pub(super) struct ConnectionRef {
 /// What a worker is told.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Serve this one. Over the limit, it only gets its refusal.
-    Accepted { stream: TcpStream, over_limit: bool },
+    /// Serve this one, of the listener with this number. Over the limit, it only gets its refusal.
+    Accepted { socket: TcpStream, listener: u8, over_limit: bool },
     /// A batch came back from a shard.
     Judged { shard: usize, batch: Batch },
     /// The router has something for a connection.

@@ -1,4 +1,4 @@
-//! The MQTT front door: 3.1.1 and 5 on one port.
+//! The MQTT front door: 3.1.1 and 5 on every listener, over TCP, TLS, WebSocket or both.
 //!
 //! Telemetry takes the fast path: a PUBLISH on an ingest topic is read in place and goes to its shard; its PUBACK or PUBREC is
 //! sent when the journal says durable, in the order of the packets. Every other packet is decoded by the codec and goes to
@@ -6,7 +6,7 @@
 //! shard (its share of the inbox is claimed beforehand), not on the router (bounded tries), not on a client (what it does
 //! not read stays bounded, and it is not read either).
 //!
-//! Until the engine is ready there is [`Unready`] on the same listener, which refuses whoever comes.
+//! Until the engine is ready there is [`Unready`] on the plain listener, which refuses whoever comes; on the others they wait.
 
 mod accept;
 mod acks;
@@ -18,6 +18,7 @@ mod connect;
 mod connection;
 mod fanout;
 mod frame;
+mod listener;
 mod mailbox;
 mod mapping;
 mod opening;
@@ -27,11 +28,11 @@ pub mod router;
 mod session;
 mod stats;
 mod topic;
+mod transport;
 mod unready;
 mod worker;
 
 use std::io;
-use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -41,9 +42,11 @@ use std::thread::{self, JoinHandle};
 use mio::{Poll, Waker};
 
 pub use accept::OVER_LIMIT_MAX;
-pub use config::Config;
+pub use config::{Config, Tls, WebSocket, WebSocketTls};
+pub use listener::{Limits, Listener};
 pub use mapping::{IngestTopic, InvalidMapping};
 pub use stats::Stats;
+pub use transport::{Origins, Transport};
 pub use unready::Unready;
 
 use crate::clock::Clock;
@@ -68,14 +71,14 @@ pub struct Door {
 }
 
 impl Door {
-    /// Starts serving a bound listener, with the counts of what it was used for before: both are what
-    /// [`Unready::stop`] gives.
+    /// Starts serving bound listeners, four at most. The first is the plain one, with the counts of what it was used for
+    /// before: both are what [`Unready::stop`] gives.
     ///
     /// # Errors
     /// The operating system gives no thread or no event queue, the shards have no room for so many workers, or an ingest
     /// topic is none, which [`Config::check_ingest`] tells beforehand.
     pub fn start(
-        listener: TcpListener,
+        listeners: Vec<Listener>,
         stats: Arc<Stats>,
         config: &Config,
         clock: &Clock,
@@ -99,6 +102,8 @@ impl Door {
             .map_err(|invalid| io::Error::other(format!("`mqtt.ingest` has {}", invalid.found)))?;
         let mapping = Arc::new(mapping);
         let config = Arc::new(config.clone());
+        let transports: Arc<[Transport]> = listeners.iter().map(|listener| listener.transport.clone()).collect();
+        stats.name_listeners(transports.iter().map(Transport::as_str).collect());
         let clients = Arc::new(Clients::default());
         let mut workers = Vec::with_capacity(worker_count);
         let has_failed = Arc::new(AtomicBool::new(false));
@@ -110,6 +115,7 @@ impl Door {
                 config: Arc::clone(&config),
                 mapping: Arc::clone(&mapping),
                 worker,
+                transports: Arc::clone(&transports),
                 ingress: ingress.clone(),
                 outbox: Outbox::new(ingress.clone(), claim, &mailboxes[worker]),
                 router: router.clone(),
@@ -133,7 +139,7 @@ impl Door {
         // It ends by itself, with the feed.
         fanout::start(feed, router.clone(), Arc::clone(&has_failed))?;
         let acceptor = Acceptor::start(
-            listener,
+            listeners,
             mailboxes.to_vec(),
             Arc::clone(&stats),
             config.connections_max,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::close::Close;
@@ -13,10 +13,17 @@ const CLOSE_LINES_MAX: u32 = 10;
 /// The interval of [`CLOSE_LINES_MAX`].
 const CLOSE_LINES_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Listeners that a door may have.
+pub(super) const LISTENERS_MAX: usize = 4;
+
 /// Counters of the door, written by its workers.
 #[derive(Debug, Default)]
 pub struct Stats {
     connections: AtomicUsize,
+    /// Of each listener.
+    by_listener: [AtomicUsize; LISTENERS_MAX],
+    /// What is spoken on each, once the door is open.
+    listeners: OnceLock<Vec<&'static str>>,
     accepted: AtomicU64,
     publishes: AtomicU64,
     closed: Mutex<Closed>,
@@ -36,6 +43,18 @@ impl Stats {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Connections to each listener now, by what is spoken on it; empty until the door is open.
+    pub fn connections_by_listener(&self) -> Vec<(&'static str, usize)> {
+        let names = self.listeners.get().map(Vec::as_slice).unwrap_or_default();
+        names.iter().copied().zip(self.by_listener.iter().map(|count| count.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Gives the listeners their names, once.
+    pub(super) fn name_listeners(&self, names: Vec<&'static str>) {
+        // Names that are there already are of the same door.
+        drop(self.listeners.set(names));
+    }
+
     /// Connections since the start.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
@@ -52,19 +71,30 @@ impl Stats {
         closed.by_reason.iter().map(|(reason, count)| (*reason, *count)).collect()
     }
 
-    /// Counts a connection in; true if there are more than `connections_max` now.
-    pub(super) fn connect(&self, connections_max: usize) -> bool {
+    /// Connections to a listener now.
+    pub(super) fn connections_of(&self, listener: u8) -> usize {
+        self.by_listener.get(usize::from(listener)).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Counts a connection to a listener in.
+    pub(super) fn connect(&self, listener: u8) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.connections.fetch_add(1, Ordering::Relaxed) >= connections_max
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(count) = self.by_listener.get(usize::from(listener)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn count_publishes(&self, count: u64) {
         self.publishes.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Counts a connection out: its socket is closed.
-    pub(super) fn release(&self) {
+    /// Counts a listener's connection out: its socket is closed.
+    pub(super) fn release(&self, listener: u8) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some(count) = self.by_listener.get(usize::from(listener)) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts why a connection ended, and writes a line about it if it is worth one and there were not too many.
@@ -90,6 +120,9 @@ impl Stats {
         match why {
             Close::Malformed(malformed) => {
                 tracing::warn!(reason = why.as_str(), client_id, %malformed, "connection ended");
+            }
+            Close::Transport(fault) => {
+                tracing::warn!(reason = why.as_str(), client_id, %fault, "connection ended");
             }
             _ => tracing::warn!(reason = why.as_str(), client_id, "connection ended"),
         }

@@ -2,6 +2,10 @@
 //!
 //! It is tasks on tokio, since nothing that is only refused is worth an event loop. It counts in the same [`Stats`] as the
 //! door that opens on its listener afterwards, so that both together keep within `mqtt.connections_max`.
+//!
+//! Only the plain listener has one. On the others whoever comes waits in the backlog: what they would be told takes a
+//! handshake that costs more than the answer is worth, and there is no answer in TLS or HTTP that every MQTT client takes
+//! for "come again".
 
 use std::io;
 use std::sync::Arc;
@@ -30,6 +34,9 @@ const READ_BYTES: usize = 1_024;
 
 /// How long a client that was refused may take to hang up.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// The number of the listener that it has; [`Door::start`](super::Door::start) gets it first.
+const PLAIN: u8 = 0;
 
 /// What MQTT 5 clients are told beside the reason code.
 const REASON: &str = "the server is starting";
@@ -100,7 +107,7 @@ impl Refusing {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    self.stats.connect(usize::MAX);
+                    self.stats.connect(PLAIN);
                     return (stream, Place { stats: Arc::clone(&self.stats), _permit: permit });
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -121,7 +128,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.stats.release();
+        self.stats.release(PLAIN);
     }
 }
 

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["pipeline"],
     // Building blocks.
     &["auth"],
+    &["tls"],
     &["rejected"],
     &["wire"],
     &["backup"],

@@ -32,3 +32,4 @@ mod shutdown;
 mod snapshots;
 mod starting;
 mod traces;
+mod transports;

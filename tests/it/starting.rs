@@ -14,9 +14,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::http::{self, Response};
-use crate::support::mqtt::{self, CONNACK, Client, PINGREQ, VERSIONS, Version};
+use crate::support::mqtt::{self, CONNACK, Client, PINGREQ, PUBACK, VERSIONS, Version};
 use crate::support::process::Process;
 use crate::support::rhumb::{self, Rhumb};
+use crate::support::tls::Authority;
 use crate::support::{fix_time_ms, native_fix, topic, wait_for};
 
 /// What ending a recovery may take.
@@ -54,7 +55,12 @@ fn put_fifo(path: &Path) {
 
 /// An engine that has these many fixes of `d1`, restarted and held in its recovery.
 fn held(fixes: u64) -> (Rhumb, HeldLock) {
-    let mut rhumb = Rhumb::start(&[]);
+    held_with(fixes, &[])
+}
+
+/// As [`held`], with settings.
+fn held_with(fixes: u64, sets: &[&str]) -> (Rhumb, HeldLock) {
+    let mut rhumb = Rhumb::start(sets);
     let body: Vec<String> = (0..fixes).map(native_fix).collect();
     rhumb.post("default", "/v1/drivers/d1/location", &format!("[{}]", body.join(","))).json(202);
     assert_eq!(rhumb.terminate().0.code(), Some(0), "{}", rhumb.log());
@@ -163,6 +169,28 @@ fn clients_that_keep_trying_get_in_and_none_finds_the_port_closed() {
     });
     rhumb.wait_until_ready();
     assert_eq!(rhumb.books("default").stored, 9);
+}
+
+#[test]
+fn clients_over_tls_wait_for_the_end_of_recovery_and_get_in() {
+    let authority = Authority::new();
+    let sets = authority.sets();
+    let (mut rhumb, lock) = held_with(1, &sets.iter().map(String::as_str).collect::<Vec<_>>());
+    let (acknowledged, heard) = std::sync::mpsc::sync_channel(1);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = authority.connect(rhumb.mqtt_tls()).unwrap();
+            client.say_connect(Version::V4, "patient");
+            client.send(&mqtt::publish(Version::V4, &topic("default", "d2"), native_fix(1).as_bytes(), 1, 7));
+            acknowledged.send(client.expect(PUBACK).id()).unwrap();
+        });
+        unready_reason(&rhumb, "reading");
+        assert!(heard.recv_timeout(Duration::from_millis(300)).is_err(), "let in during recovery");
+        lock.release();
+        assert_eq!(heard.recv().unwrap(), 7);
+    });
+    rhumb.wait_until_ready();
+    assert_eq!(rhumb.books("default").stored, 2);
 }
 
 #[test]

@@ -18,6 +18,9 @@ const LINGERING_MAX: usize = 1_024;
 /// How long a client may leave its answers unread.
 const WRITE_BLOCKED_MAX: Tick = 60 * TICKS_PER_S;
 
+/// How long a connection says nothing until the memory is taken back that only traffic needs.
+const IDLE: Tick = 5 * TICKS_PER_S;
+
 /// How long a stopping worker waits for its last fixes to be durable.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -38,11 +41,11 @@ impl Worker {
         connection.carried = Vec::new();
         let is_gone = why == Close::Lost
             || connection.write(self.context.now_tick, usize::MAX).is_err()
-            || !connection.out.is_empty()
+            || connection.has_unwritten()
             || connection.shut_write().is_err();
         if is_gone || self.lingering >= LINGERING_MAX {
+            self.stats.release(connection.listener);
             self.connections.remove(key as usize);
-            self.stats.release();
             return;
         }
         self.lingering += 1;
@@ -53,10 +56,10 @@ impl Worker {
     pub(super) fn discard(&mut self, key: u32) {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         for _ in 0..READS_IN_A_ROW_MAX {
-            match connection.read(&mut self.buffer) {
+            match connection.read_past(&mut self.buffer) {
                 ReadOutcome::Some(_) if connection.is_readable => {}
                 ReadOutcome::Some(_) | ReadOutcome::Nothing => return,
-                ReadOutcome::End => break,
+                ReadOutcome::End | ReadOutcome::Fault(_) => break,
             }
         }
         // It hung up, or it floods on.
@@ -64,8 +67,8 @@ impl Worker {
     }
 
     pub(super) fn remove(&mut self, key: u32) {
-        self.connections.remove(key as usize);
-        self.stats.release();
+        let connection = self.connections.remove(key as usize);
+        self.stats.release(connection.listener);
         self.lingering -= 1;
     }
 
@@ -75,7 +78,10 @@ impl Worker {
         let now = self.context.now_tick;
         let connect_timeout = self.context.config.connect_timeout_s * TICKS_PER_S;
         let mut timed_out = Vec::new();
-        for (key, connection) in &self.connections {
+        for (key, connection) in &mut self.connections {
+            if now - connection.heard_at > IDLE {
+                connection.give_back();
+            }
             let why = match connection.phase {
                 Phase::AwaitingConnect | Phase::AwaitingLink => {
                     (now - connection.phase_since > connect_timeout).then_some(Close::ConnectTimeout)

@@ -27,6 +27,7 @@ use super::mapping::Mapping;
 use super::outbox::Outbox;
 use super::router::{FromRouter, Router};
 use super::stats::Stats;
+use super::transport::Transport;
 use crate::clock::Clock;
 use crate::pipeline::{Batch, Ingress};
 use crate::units::TimestampMs;
@@ -54,6 +55,8 @@ pub(super) struct Context {
     pub(super) config: Arc<Config>,
     pub(super) mapping: Arc<Mapping>,
     pub(super) worker: usize,
+    /// What is spoken on the listeners, by their numbers.
+    pub(super) transports: Arc<[Transport]>,
     pub(super) ingress: Ingress,
     pub(super) outbox: Outbox,
     pub(super) router: Router,
@@ -189,7 +192,7 @@ impl Worker {
         }
         if event.is_writable()
             && let Some(connection) = self.connections.get_mut(key as usize)
-            && !connection.out.is_empty()
+            && connection.has_unwritten()
         {
             self.mark_dirty(key);
         }
@@ -234,7 +237,7 @@ impl Worker {
         if self
             .connections
             .get(key as usize)
-            .is_some_and(|connection| !connection.out.is_empty() || connection.acks.len() > 0)
+            .is_some_and(|connection| connection.has_unwritten() || connection.acks.len() > 0)
         {
             self.mark_dirty(key);
         }
@@ -245,7 +248,7 @@ impl Worker {
         self.mailbox.take(&mut messages);
         for message in messages.drain(..) {
             match message {
-                Message::Accepted { stream, over_limit } => self.accept(stream, over_limit),
+                Message::Accepted { socket, listener, over_limit } => self.accept(socket, listener, over_limit),
                 Message::Judged { shard, batch } => self.judged(shard, batch),
                 Message::Routed { connection, from_router, cost } => self.routed(connection, from_router, cost),
                 Message::Close { connection, why } => {
@@ -259,26 +262,35 @@ impl Worker {
         self.messages = messages;
     }
 
-    fn accept(&mut self, stream: TcpStream, over_limit: bool) {
+    fn accept(&mut self, socket: TcpStream, listener: u8, over_limit: bool) {
         if self.is_stopping {
             self.stats.disconnect(Close::Stopping, "");
-            self.stats.release();
+            self.stats.release(listener);
             return;
         }
+        match self.begin(socket, listener, over_limit) {
+            Ok(key) => self.serve(key),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be served");
+                self.stats.disconnect(Close::Lost, "");
+                self.stats.release(listener);
+            }
+        }
+    }
+
+    /// Gives a connection its place.
+    fn begin(&mut self, socket: TcpStream, listener: u8, over_limit: bool) -> io::Result<u32> {
+        let transport = self.context.transports.get(usize::from(listener)).ok_or(io::ErrorKind::NotFound)?;
+        let stream = transport.begin(socket, self.context.config.packet_bytes_max)?;
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let me = ConnectionRef { key: key as u32, generation: self.next_generation };
         self.next_generation = self.next_generation.wrapping_add(1);
-        let mut connection = Connection::new(stream, me, self.context.now_tick, over_limit);
+        let mut connection = Connection::new(stream, listener, me, self.context.now_tick, over_limit);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(connection.stream_mut(), Token(key), interest) {
-            tracing::warn!(%error, "a connection could not be served");
-            self.stats.disconnect(Close::Lost, "");
-            self.stats.release();
-            return;
-        }
+        self.poll.registry().register(connection.socket_mut(), Token(key), interest)?;
         entry.insert(connection);
-        self.serve(key as u32);
+        Ok(key as u32)
     }
 
     fn judged(&mut self, shard: usize, batch: Batch) {
@@ -356,7 +368,7 @@ impl Worker {
                 continue;
             }
             connection.collect_acks();
-            if connection.out.is_empty() {
+            if !connection.has_unwritten() {
                 continue;
             }
             let written = connection.write(self.context.now_tick, self.context.config.subscriber_queue_bytes_max);

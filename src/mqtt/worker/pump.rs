@@ -43,7 +43,12 @@ pub(super) fn pump(connection: &mut Connection, context: &mut Context, buffer: &
             ReadOutcome::Some(count) => count,
             ReadOutcome::Nothing => return Ok(Pumped::Done),
             ReadOutcome::End => return Err(Close::Lost),
+            ReadOutcome::Fault(fault) => return Err(Close::Transport(fault)),
         };
+        // What TLS and WebSocket have to say for themselves is no packet: it keeps nobody alive.
+        if fresh == 0 {
+            continue;
+        }
         connection.heard_at = context.now_tick;
         let bytes = &buffer[..carried + fresh];
         let taken = connection.take_packets(context, bytes)?;

@@ -10,6 +10,7 @@ pub(crate) mod publisher;
 pub(crate) mod recordings;
 pub(crate) mod rhumb;
 pub(crate) mod servers;
+pub(crate) mod tls;
 pub(crate) mod tools;
 
 use std::time::{Duration, Instant};

@@ -111,7 +111,7 @@ impl Client {
 
     /// The next packet; `None` once the connection is closed.
     pub(crate) fn receive(&mut self) -> Option<Packet> {
-        match self.read_packet() {
+        match read_packet(&mut self.stream) {
             Ok(packet) => Some(packet),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 panic!("heard nothing for {PATIENCE:?}")
@@ -133,23 +133,24 @@ impl Client {
         let ack = self.expect(PUBACK);
         assert_eq!((ack.id(), ack.ack_reason()), (id, 0));
     }
+}
 
-    fn read_packet(&mut self) -> io::Result<Packet> {
-        let mut byte = [0];
-        self.stream.read_exact(&mut byte)?;
-        let first = byte[0];
-        let mut length = 0;
-        for shift in (0..28).step_by(7) {
-            self.stream.read_exact(&mut byte)?;
-            length |= usize::from(byte[0] & 0x7F) << shift;
-            if byte[0] & 0x80 == 0 {
-                break;
-            }
+/// The next packet of a stream.
+pub(crate) fn read_packet(stream: &mut impl Read) -> io::Result<Packet> {
+    let mut byte = [0];
+    stream.read_exact(&mut byte)?;
+    let first = byte[0];
+    let mut length = 0;
+    for shift in (0..28).step_by(7) {
+        stream.read_exact(&mut byte)?;
+        length |= usize::from(byte[0] & 0x7F) << shift;
+        if byte[0] & 0x80 == 0 {
+            break;
         }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        Ok(Packet { first, body })
     }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok(Packet { first, body })
 }
 
 /// A packet of these first byte and body.

@@ -33,6 +33,9 @@ pub(crate) struct Rhumb {
 #[derive(Clone, Copy, Debug)]
 struct Addresses {
     mqtt: SocketAddr,
+    mqtt_tls: Option<SocketAddr>,
+    mqtt_websocket: Option<SocketAddr>,
+    mqtt_websocket_tls: Option<SocketAddr>,
     http: SocketAddr,
     admin: SocketAddr,
 }
@@ -163,6 +166,21 @@ impl Rhumb {
     /// Where MQTT clients connect.
     pub(crate) fn mqtt(&self) -> SocketAddr {
         self.addresses.mqtt
+    }
+
+    /// Where MQTT clients connect over TLS, which has to be on.
+    pub(crate) fn mqtt_tls(&self) -> SocketAddr {
+        self.addresses.mqtt_tls.unwrap()
+    }
+
+    /// Where MQTT clients connect over WebSocket, which has to be on.
+    pub(crate) fn mqtt_websocket(&self) -> SocketAddr {
+        self.addresses.mqtt_websocket.unwrap()
+    }
+
+    /// Where MQTT clients connect over WebSocket over TLS, which has to be on.
+    pub(crate) fn mqtt_websocket_tls(&self) -> SocketAddr {
+        self.addresses.mqtt_websocket_tls.unwrap()
     }
 
     /// Where the public API is.
@@ -398,8 +416,16 @@ fn launch(dir: &Path, sets: &[String], environment: &[(String, PathBuf)]) -> (Pr
     let addresses = wait_for("addresses.json", || {
         process.assert_running("rhumb");
         let told: Value = serde_json::from_slice(&fs::read(addresses_file(dir)).ok()?).unwrap();
-        let address = |name: &str| told[name].as_str().unwrap().parse().unwrap();
-        Some(Addresses { mqtt: address("mqtt"), http: address("http"), admin: address("admin") })
+        let if_on = |name: &str| Some(told.get(name)?.as_str().unwrap().parse().unwrap());
+        let address = |name: &str| if_on(name).unwrap();
+        Some(Addresses {
+            mqtt: address("mqtt"),
+            mqtt_tls: if_on("mqtt_tls"),
+            mqtt_websocket: if_on("mqtt_websocket"),
+            mqtt_websocket_tls: if_on("mqtt_websocket_tls"),
+            http: address("http"),
+            admin: address("admin"),
+        })
     });
     (process, addresses)
 }

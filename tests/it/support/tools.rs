@@ -21,6 +21,18 @@ fn mosquitto(program: &str, address: SocketAddr, version: Version) -> Command {
     command
 }
 
+/// Runs `mosquitto_pub` with further options for one message; true if it was acknowledged.
+pub(crate) fn mosquitto_pub_with(
+    address: SocketAddr,
+    version: Version,
+    options: &[&str],
+    topic: &str,
+    payload: &str,
+) -> bool {
+    let mut command = mosquitto("mosquitto_pub", address, version);
+    output_within(command.args(["-q", "1", "-t", topic, "-m", payload]).args(options), PATIENCE).status.success()
+}
+
 /// Publishes one message with `mosquitto_pub`, which leaves once it is acknowledged.
 pub(crate) fn mosquitto_pub(address: SocketAddr, version: Version, qos: u8, topic: &str, payload: &str) {
     let mut command = mosquitto("mosquitto_pub", address, version);
@@ -30,7 +42,19 @@ pub(crate) fn mosquitto_pub(address: SocketAddr, version: Version, qos: u8, topi
 
 /// Starts a `mosquitto_sub` that leaves after `count` messages and prints topic and payload of each.
 pub(crate) fn mosquitto_sub(address: SocketAddr, version: Version, filter: &str, count: u32) -> Child {
+    mosquitto_sub_with(address, version, &[], filter, count)
+}
+
+/// As [`mosquitto_sub`], with further options.
+pub(crate) fn mosquitto_sub_with(
+    address: SocketAddr,
+    version: Version,
+    options: &[&str],
+    filter: &str,
+    count: u32,
+) -> Child {
     let mut command = mosquitto("mosquitto_sub", address, version);
+    command.args(options);
     command.args(["-q", "1", "-v", "-t", filter, "-C", &count.to_string(), "-W", &PATIENCE.as_secs().to_string()]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

@@ -1,11 +1,16 @@
 //! What can be set about the MQTT front door.
 
+mod listeners;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::listeners::{Tls, WebSocket, WebSocketTls};
+use super::listener::Limits;
 use super::mapping::{IngestTopic, InvalidMapping, Mapping};
 use super::router;
+use crate::tls::{ClientCertificates, Part};
 
 /// The MQTT front door.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,9 +20,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Threads that serve connections. 0: one per core.
     pub workers: usize,
-    /// Most connections. One more is refused in its CONNACK.
+    /// Most connections, over all listeners. One more is refused in its CONNACK.
     pub connections_max: usize,
-    /// Seconds that a connection may take until its CONNECT is there.
+    /// Seconds that a connection may take until its CONNECT is there, whatever has to be spoken before.
     pub connect_timeout_s: u32,
     /// Largest packet in bytes, fixed header included. A larger one ends its connection.
     pub packet_bytes_max: usize,
@@ -28,6 +33,12 @@ pub struct Config {
     pub subscriber_queue_bytes_max: usize,
     /// Topics that carry fixes beside `tenant/{tenant}/driver/{driver}/location`.
     pub ingest: Vec<IngestTopic>,
+    /// What the plain listener takes, beside what holds for all.
+    pub tcp: Limits,
+    /// MQTT over TLS.
+    pub tls: Tls,
+    /// MQTT over WebSocket.
+    pub websocket: WebSocket,
     /// What stands behind the door for everything that is no telemetry.
     pub router: router::Config,
 }
@@ -43,6 +54,9 @@ impl Default for Config {
             in_flight_max: 1_024,
             subscriber_queue_bytes_max: 256 * 1024,
             ingest: IngestTopic::defaults(),
+            tcp: Limits::default(),
+            tls: Tls::default(),
+            websocket: WebSocket::default(),
             router: router::Config::default(),
         }
     }
@@ -55,5 +69,33 @@ impl Config {
     /// The first that cannot: which of its keys, and what it wants.
     pub fn check_ingest(&self) -> Result<(), InvalidMapping> {
         Mapping::new(&self.ingest).map(drop)
+    }
+
+    /// Every listener that is on, by its key, and its address.
+    pub fn listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let others = [
+            ("mqtt.tls.listen", self.tls.listen),
+            ("mqtt.websocket.listen", self.websocket.listen),
+            ("mqtt.websocket.tls.listen", self.websocket.tls.listen),
+        ];
+        let others = others.into_iter().filter_map(|(key, address)| Some((key, address?)));
+        [("mqtt.listen", self.listen)].into_iter().chain(others)
+    }
+
+    /// Whether a listener speaks TLS.
+    pub fn serves_tls(&self) -> bool {
+        self.tls.listen.is_some() || self.websocket.tls.listen.is_some()
+    }
+
+    /// The first file that TLS is to be served with and that nobody named.
+    pub fn missing_tls_file(&self) -> Option<Part> {
+        if !self.serves_tls() {
+            return None;
+        }
+        let Tls { certificate, key, client_ca, client_certificates, .. } = &self.tls;
+        let asks_clients = *client_certificates != ClientCertificates::None;
+        let files =
+            [(Part::Certificate, certificate, true), (Part::Key, key, true), (Part::ClientCa, client_ca, asks_clients)];
+        files.into_iter().find(|(_, path, is_needed)| *is_needed && path.as_os_str().is_empty()).map(|(part, ..)| part)
     }
 }

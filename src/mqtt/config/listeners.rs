@@ -1,0 +1,106 @@
+//! What can be set about the door's listeners beside the plain one.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mqtt::listener::Limits;
+use crate::tls::{ClientCertificates, Files};
+
+/// `[mqtt.tls]`: MQTT over TLS, and the certificate of every listener that speaks it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Address and port; `None`, written as an empty text, is off.
+    #[serde(with = "or_off")]
+    pub listen: Option<SocketAddr>,
+    /// Where the certificate is, in PEM, with those that lead to its authority behind it.
+    pub certificate: PathBuf,
+    /// Where its private key is, in PEM.
+    pub key: PathBuf,
+    /// Where the authorities of clients' certificates are, in PEM.
+    pub client_ca: PathBuf,
+    /// Whether clients show certificates.
+    pub client_certificates: ClientCertificates,
+    /// Most connections to this listener; 0: as many as `mqtt.connections_max` leaves it.
+    pub connections_max: usize,
+    /// Most new connections to this listener in a second; 0: no limit.
+    pub connections_per_s_max: u32,
+}
+
+/// `[mqtt.websocket]`: MQTT over WebSocket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebSocket {
+    /// Address and port; `None`, written as an empty text, is off.
+    #[serde(with = "or_off")]
+    pub listen: Option<SocketAddr>,
+    /// Most connections to this listener; 0: as many as `mqtt.connections_max` leaves it.
+    pub connections_max: usize,
+    /// Most new connections to this listener in a second; 0: no limit.
+    pub connections_per_s_max: u32,
+    /// The same over TLS.
+    pub tls: WebSocketTls,
+}
+
+/// `[mqtt.websocket.tls]`: MQTT over WebSocket over TLS, with the certificate of `[mqtt.tls]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebSocketTls {
+    /// Address and port; `None`, written as an empty text, is off.
+    #[serde(with = "or_off")]
+    pub listen: Option<SocketAddr>,
+    /// Most connections to this listener; 0: as many as `mqtt.connections_max` leaves it.
+    pub connections_max: usize,
+    /// Most new connections to this listener in a second; 0: no limit.
+    pub connections_per_s_max: u32,
+}
+
+impl Tls {
+    /// The files, for whoever serves TLS with them.
+    pub fn files(&self) -> Files {
+        Files {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            client_ca: self.client_ca.clone(),
+            client_certificates: self.client_certificates,
+        }
+    }
+
+    /// What the listener takes.
+    pub fn limits(&self) -> Limits {
+        Limits { connections_max: self.connections_max, connections_per_s_max: self.connections_per_s_max }
+    }
+}
+
+impl WebSocket {
+    /// What the listener takes.
+    pub fn limits(&self) -> Limits {
+        Limits { connections_max: self.connections_max, connections_per_s_max: self.connections_per_s_max }
+    }
+}
+
+impl WebSocketTls {
+    /// What the listener takes.
+    pub fn limits(&self) -> Limits {
+        Limits { connections_max: self.connections_max, connections_per_s_max: self.connections_per_s_max }
+    }
+}
+
+/// An address as text, or an empty text for none: a key that is left out would be no key.
+mod or_off {
+    use std::net::SocketAddr;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        address.map(|address| address.to_string()).unwrap_or_default().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+    }
+}
