@@ -26,6 +26,13 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("mqtt.websocket.connections_per_s_max", 0..=1_000_000),
     ("mqtt.websocket.tls.connections_max", 0..=10_000_000),
     ("mqtt.websocket.tls.connections_per_s_max", 0..=1_000_000),
+    ("mqtt.publishes_per_s_max", 0..=1_000_000_000),
+    ("mqtt.publish_bytes_per_s_max", 0..=4_294_967_295),
+    ("mqtt.publish_burst_s", 1..=3_600),
+    ("mqtt.topic_bytes_max", 1..=65_535),
+    ("mqtt.topic_levels_max", 1..=65_535),
+    ("mqtt.topic_alias_max", 0..=65_535),
+    ("mqtt.keep_alive_s_max", 0..=65_535),
     ("mqtt.router.sessions_max", 1..=1_000_000),
     ("mqtt.router.subscriptions_max", 1..=1_000_000),
     ("mqtt.router.session_expiry_s_max", 0..=4_294_967_295),
@@ -93,12 +100,16 @@ pub(super) fn wants(key: &str, default: &Value) -> String {
         }
         Value::String(_) if key.ends_with("listen") => "an address and a port, such as \"127.0.0.1:1883\"".to_owned(),
         Value::String(_) if key == "auth.mode" => "\"open\"".to_owned(),
+        Value::String(_) if key == "mqtt.over_rate" => "\"delay\" or \"drop\"".to_owned(),
         Value::String(_) if key == "journal.on_full" => "\"refuse\" or \"abandon_sink\"".to_owned(),
         Value::String(_) if key == "journal.retention" => {
             "a duration such as \"0s\", \"90s\", \"30m\", \"1h\" or \"7d\"".to_owned()
         }
         Value::String(_) if key == "journal.sync" => "\"always\" or \"interval\"".to_owned(),
         Value::String(_) => "a text in quotes".to_owned(),
+        Value::Array(_) if key == "mqtt.acl" => {
+            "entries with a role, an action, an effect and a topic, each a text".to_owned()
+        }
         Value::Array(_) if key == "mqtt.ingest" => {
             "entries with a topic, a codec, a driver and, if need be, a tenant, each a text".to_owned()
         }

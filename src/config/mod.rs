@@ -127,6 +127,12 @@ impl Config {
                 wants: "a file in PEM, since mqtt.tls.listen or mqtt.websocket.tls.listen is on".to_owned(),
             });
         }
+        merged.config.mqtt.check_acl().map_err(|invalid| Invalid {
+            origin: merged.origin_of("mqtt.acl"),
+            key: Some(["mqtt.acl", invalid.key].join(".").trim_end_matches('.').to_owned()),
+            found: invalid.found,
+            wants: invalid.wants,
+        })?;
         let journal = &merged.config.journal;
         if journal.bytes_max < journal.bytes_min() {
             return Err(Invalid {

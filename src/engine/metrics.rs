@@ -163,6 +163,13 @@ fn collect_door(stats: &Stats, page: &mut Exposition) {
     page.family("rhumb_mqtt_connections_accepted_total", help, Kind::Counter).sample(&[], stats.accepted());
     let help = "Publishes on ingest topics since the start.";
     page.family("rhumb_mqtt_ingest_publishes_total", help, Kind::Counter).sample(&[], stats.publishes());
+    let help = "Publishes since the start on topics where their clients may not publish, or which lead nowhere.";
+    page.family("rhumb_mqtt_publishes_refused_total", help, Kind::Counter).sample(&[], stats.publishes_refused());
+    let help = "Publishes at QoS 0 since the start that were over their client's rate and dropped.";
+    page.family("rhumb_mqtt_publishes_dropped_total", help, Kind::Counter).sample(&[], stats.publishes_dropped());
+    let help = "Filters since the start that their clients may not subscribe to.";
+    page.family("rhumb_mqtt_subscriptions_refused_total", help, Kind::Counter)
+        .sample(&[], stats.subscriptions_refused());
     let mut closed = page.family(
         "rhumb_mqtt_connections_closed_total",
         "Connections that ended since the start, by reason.",

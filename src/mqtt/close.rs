@@ -37,6 +37,14 @@ pub(super) enum Close {
     BadIngestTopic,
     /// A publish for one tenant too many, from a client that cannot be told otherwise.
     TooManyTenants,
+    /// A publish or a will where the client may not, from a client that cannot be told otherwise.
+    NotAuthorized,
+    /// A topic over `mqtt.topic_bytes_max` or `mqtt.topic_levels_max`, from a client that cannot be told otherwise.
+    TopicTooLarge,
+    /// A message to be retained, while `mqtt.router.retained_max` lets none be.
+    RetainNotSupported,
+    /// An answer that is larger than the client takes.
+    AnswerTooLarge,
     /// Another connection came with the same client id [MQTT-3.1.4-3].
     TakenOver,
     /// The router ended it.
@@ -56,7 +64,7 @@ impl Close {
             }
             Self::KeepAliveTimeout => 0x8D,
             Self::Malformed(malformed) => malformed.reason,
-            Self::PacketTooLarge => 0x95,
+            Self::PacketTooLarge | Self::AnswerTooLarge => 0x95,
             Self::ReceiveMaximumExceeded => 0x93,
             Self::TooManyConnections
             | Self::TooManyTenants
@@ -64,10 +72,32 @@ impl Close {
             Self::UnsupportedVersion => 0x84,
             Self::ClientIdRefused => 0x85,
             Self::AuthMethodRefused => 0x8C,
-            Self::BadIngestTopic => 0x90,
+            Self::NotAuthorized => 0x87,
+            Self::BadIngestTopic | Self::TopicTooLarge => 0x90,
+            Self::RetainNotSupported => 0x9A,
             Self::TakenOver | Self::Router(CloseReason::TakenOver) => 0x8E,
             Self::Starting | Self::Router(CloseReason::Unavailable) => 0x88,
             Self::Stopping => 0x8B,
+        })
+    }
+
+    /// The reason in words, for the DISCONNECT of MQTT 5; `None` where its code says it all.
+    pub(super) fn text(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Malformed(malformed) => malformed.what,
+            Self::KeepAliveTimeout => "nothing was heard for one and a half keep-alives",
+            Self::PacketTooLarge => "the packet is larger than the Maximum Packet Size of CONNACK",
+            Self::ReceiveMaximumExceeded => "more publishes in flight than the Receive Maximum of CONNACK",
+            Self::BadIngestTopic => "the names in the topic are no ids",
+            Self::TooManyTenants => "there is no room for another tenant",
+            Self::NotAuthorized => "this client may not publish on this topic",
+            Self::TopicTooLarge => "the topic is too long or has too many levels",
+            Self::RetainNotSupported => "no message is retained here",
+            Self::AnswerTooLarge => "the answer is larger than the Maximum Packet Size of CONNECT",
+            Self::TakenOver | Self::Router(CloseReason::TakenOver) => "another client came with this client id",
+            Self::Router(CloseReason::Stalled) => "messages were left unread for too long",
+            Self::Router(CloseReason::QuotaExceeded) => "there is no room for another session",
+            _ => return None,
         })
     }
 
@@ -89,6 +119,10 @@ impl Close {
             Self::AuthMethodRefused => "auth_method_refused",
             Self::BadIngestTopic => "bad_ingest_topic",
             Self::TooManyTenants => "too_many_tenants",
+            Self::NotAuthorized => "not_authorized",
+            Self::TopicTooLarge => "topic_too_large",
+            Self::RetainNotSupported => "retain_not_supported",
+            Self::AnswerTooLarge => "answer_too_large",
             Self::TakenOver => "taken_over",
             Self::Router(reason) => match reason {
                 CloseReason::TakenOver => "taken_over",

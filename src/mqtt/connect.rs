@@ -1,18 +1,23 @@
 //! CONNECT: who comes, whether it may, whose place it takes, and the link to the router for those who need one.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::aliases::{Incoming, Outgoing};
 use super::clients::ClientRef;
 use super::close::Close;
-use super::codec::{self, ConnAckProperties, Connect, ServerPacket, Version, Will};
+use super::codec::{self, Connect, ServerPacket, Version, Will};
 use super::connection::{Connection, Outbound, Phase, Session};
 use super::frame::Packet;
 use super::mailbox::{ConnectionRef, Message};
 use super::opening;
+use super::rate::Bucket;
 use super::router::{Attach, CloseReason, Deliver, Link};
+use super::terms;
 use super::topic::{self, Topic};
 use super::worker::{Context, TICKS_PER_S, Tick};
+use crate::auth::Principal;
 
 impl Connection {
     /// The first packet, which must be a CONNECT [MQTT-3.1.0-1].
@@ -43,6 +48,16 @@ impl Connection {
     }
 
     fn begin_session(&mut self, context: &mut Context, connect: Connect) -> Result<(), Close> {
+        let principal: Option<Arc<Principal>> = None;
+        if let Some(will) = &connect.will
+            && let Err(why) = terms::check_will(context, principal.as_deref(), connect.version, will)
+        {
+            if let Some(reason) = why.reason_code() {
+                self.refuse_connect(connect.version, reason);
+            }
+            return Err(why);
+        }
+        let (keep_alive_s, is_keep_alive_told) = terms::keep_alive_s(&context.config, &connect);
         let is_id_assigned = connect.client_id.is_empty();
         let client_id = if is_id_assigned { assigned_client_id(self.me, context.worker) } else { connect.client_id };
         let me = ClientRef { worker: context.worker, connection: self.me };
@@ -54,10 +69,10 @@ impl Connection {
             Some(will) if topic::classify(&will.topic, &context.mapping) != Topic::Other => (Some(will), None),
             other => (None, other),
         };
-        self.silence_max = Tick::from(connect.keep_alive_s) * TICKS_PER_S * 3 / 2;
+        self.silence_max = Tick::from(keep_alive_s) * TICKS_PER_S * 3 / 2;
         let session = Session {
             version: connect.version,
-            principal: None,
+            principal,
             client_id: client_id.into(),
             is_id_assigned,
             clean_start: connect.clean_start,
@@ -67,7 +82,13 @@ impl Connection {
             ingest_will,
             link: None,
             outbound: None,
-            retry: None,
+            retry: VecDeque::new(),
+            partly_refused: Vec::new(),
+            wants_problem_information: connect.wants_problem_information,
+            told_keep_alive_s: is_keep_alive_told.then_some(keep_alive_s),
+            bucket: Bucket::new(&context.config, context.now_tick),
+            aliases: Incoming::default(),
+            outgoing_aliases: Outgoing::new(connect.topic_alias_max, context.config.topic_alias_max),
             unreleased: Vec::new(),
         };
         let mount = session.mount();
@@ -93,15 +114,7 @@ impl Connection {
 
     pub(super) fn send_connack(&mut self, context: &Context, session_present: bool) {
         let Some(session) = &self.session else { return };
-        let session_expiry_s_max = context.config.router.session_expiry_s_max;
-        let properties = ConnAckProperties {
-            // Only if it is another than was asked for [MQTT-3.1.2.11.2].
-            session_expiry_s: (session.session_expiry_s > session_expiry_s_max).then_some(session_expiry_s_max),
-            receive_maximum: Some(context.config.in_flight_max),
-            packet_bytes_max: u32::try_from(context.config.packet_bytes_max).ok(),
-            assigned_client_id: session.is_id_assigned.then(|| session.client_id.to_string()),
-            ..ConnAckProperties::default()
-        };
+        let properties = terms::connack_properties(&context.config, session);
         let packet = ServerPacket::ConnAck { session_present, reason: 0, properties: Box::new(properties) };
         codec::encode(session.version, &packet, &mut self.out);
     }

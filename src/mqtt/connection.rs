@@ -1,16 +1,20 @@
 //! One connection: its socket, what was read of a packet that is not whole, what waits to be written, and what it owes.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mio::net::TcpStream;
 
-use super::acks::{AckKind, AckRing};
+use super::acks::AckRing;
+use super::aliases::{Incoming, Outgoing};
 use super::codec::{ClientPacket, ServerPacket, Version, Will};
 use super::mailbox::{ConnectionRef, Mailbox, Message};
+use super::rate::Bucket;
 use super::router::{Deliver, Flow, FromRouter, Link, Mount};
 use super::transport::{Fault, Received, Stream};
+use super::subscribe::PartlyRefused;
 use super::worker::Tick;
 use crate::auth::Principal;
 use crate::codec::Codec;
@@ -65,8 +69,18 @@ pub(super) struct Session {
     pub(super) ingest_will: Option<Will>,
     pub(super) link: Option<Link>,
     pub(super) outbound: Option<Arc<Outbound>>,
-    /// A packet that the router had no room for; until it has, the connection is not read.
-    pub(super) retry: Option<ClientPacket>,
+    /// Packets that the router had no room for; until it has, the connection is not read.
+    pub(super) retry: VecDeque<ClientPacket>,
+    /// SUBSCRIBEs at the router of which it does not know all.
+    pub(super) partly_refused: Vec<PartlyRefused>,
+    /// Whether acknowledgements may say why in words.
+    pub(super) wants_problem_information: bool,
+    /// The keep-alive that the client was told, if it is not the one that it asked for.
+    pub(super) told_keep_alive_s: Option<u16>,
+    /// What the client may still publish, if that is limited.
+    pub(super) bucket: Option<Box<Bucket>>,
+    pub(super) aliases: Incoming,
+    pub(super) outgoing_aliases: Option<Box<Outgoing>>,
     /// Packet ids of QoS 2 publishes that the client has not released yet, sorted [MQTT-4.3.3-2].
     pub(super) unreleased: Vec<u16>,
 }
@@ -210,12 +224,9 @@ impl Connection {
         !self.out.is_empty() || self.stream.has_unsent()
     }
 
-    /// Moves the acknowledgements that may go to what is to be written.
-    pub(super) fn collect_acks(&mut self) {
-        let Some(version) = self.version() else { return };
-        while let Some((kind, packet_id, reason)) = self.acks.pop_ready() {
-            put_ack(&mut self.out, version, kind, packet_id, reason);
-        }
+    /// Whether there is nothing to be written, nor to be accounted for as written.
+    pub(super) fn has_nothing_to_write(&self) -> bool {
+        !self.has_unwritten() && self.out_cost == 0
     }
 
     /// Takes a delivery's cost on until its bytes are written.
@@ -283,20 +294,6 @@ impl Connection {
     /// That could not be said whole.
     pub(super) fn shut_write(&mut self) -> io::Result<()> {
         self.stream.finish()
-    }
-}
-
-/// Appends a PUBACK or PUBREC.
-fn put_ack(out: &mut Vec<u8>, version: Version, kind: AckKind, packet_id: u16, reason: u8) {
-    let first_byte = match kind {
-        AckKind::PubAck => 0x40,
-        AckKind::PubRec => 0x50,
-    };
-    let [high, low] = packet_id.to_be_bytes();
-    if reason == 0 || version == Version::V4 {
-        out.extend_from_slice(&[first_byte, 2, high, low]);
-    } else {
-        out.extend_from_slice(&[first_byte, 3, high, low, reason]);
     }
 }
 

@@ -10,6 +10,8 @@
 
 mod accept;
 mod acks;
+mod acl;
+mod aliases;
 mod clients;
 mod close;
 pub mod codec;
@@ -19,14 +21,19 @@ mod connection;
 mod fanout;
 mod frame;
 mod listener;
+mod ingest;
 mod mailbox;
 mod mapping;
 mod opening;
 mod outbox;
 mod publish;
+mod rate;
 pub mod router;
+mod say;
 mod session;
 mod stats;
+mod subscribe;
+mod terms;
 mod topic;
 mod transport;
 mod unready;
@@ -42,7 +49,8 @@ use std::thread::{self, JoinHandle};
 use mio::{Poll, Waker};
 
 pub use accept::OVER_LIMIT_MAX;
-pub use config::{Config, Tls, WebSocket, WebSocketTls};
+pub use acl::{InvalidRule, Rule as AclRule};
+pub use config::{Config, OverRate, Tls, WebSocket, WebSocketTls};
 pub use listener::{Limits, Listener};
 pub use mapping::{IngestTopic, InvalidMapping};
 pub use stats::Stats;
@@ -53,11 +61,13 @@ use crate::clock::Clock;
 use crate::live::Feed;
 use crate::pipeline::Ingress;
 use accept::Acceptor;
+use acl::Acl;
 use clients::Clients;
 use mailbox::{Mailbox, Message};
 use mapping::Mapping;
 use outbox::{BATCHES_IN_FLIGHT_MAX, Outbox};
 use router::Router;
+use stats::Tally;
 use worker::{Context, WAKER, Worker};
 
 /// The running door.
@@ -76,7 +86,7 @@ impl Door {
     ///
     /// # Errors
     /// The operating system gives no thread or no event queue, the shards have no room for so many workers, or an ingest
-    /// topic is none, which [`Config::check_ingest`] tells beforehand.
+    /// topic or a rule is none, which [`Config::check_ingest`] and [`Config::check_acl`] tell beforehand.
     pub fn start(
         listeners: Vec<Listener>,
         stats: Arc<Stats>,
@@ -101,6 +111,9 @@ impl Door {
         let mapping = Mapping::new(&config.ingest)
             .map_err(|invalid| io::Error::other(format!("`mqtt.ingest` has {}", invalid.found)))?;
         let mapping = Arc::new(mapping);
+        let acl =
+            Acl::new(&config.acl).map_err(|invalid| io::Error::other(format!("`mqtt.acl` has {}", invalid.found)))?;
+        let acl = Arc::new(acl);
         let config = Arc::new(config.clone());
         let transports: Arc<[Transport]> = listeners.iter().map(|listener| listener.transport.clone()).collect();
         stats.name_listeners(transports.iter().map(Transport::as_str).collect());
@@ -114,6 +127,7 @@ impl Door {
             let context = Context {
                 config: Arc::clone(&config),
                 mapping: Arc::clone(&mapping),
+                acl: Arc::clone(&acl),
                 worker,
                 transports: Arc::clone(&transports),
                 ingress: ingress.clone(),
@@ -123,7 +137,7 @@ impl Door {
                 mailboxes: Arc::clone(&mailboxes),
                 now: clock.now(),
                 now_tick: 0,
-                publishes: 0,
+                tally: Tally::default(),
             };
             let worker_loop = Worker::new(poll, clock.clone(), Arc::clone(&stats), context);
             let failed = Arc::clone(&has_failed);

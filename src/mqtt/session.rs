@@ -1,34 +1,19 @@
 //! What a connection's packets mean: CONNECT, telemetry by the fast path, and everything else to the router.
 
-use std::borrow::Cow;
-
 use super::acks::AckKind;
 use super::clients::ClientRef;
 use super::close::Close;
-use super::codec::{self, ClientPacket, Malformed, Publish, ServerPacket, Version};
-use super::connection::{Connection, Phase, Route, Source};
+use super::codec::{self, ClientPacket, Malformed, ServerPacket, Version};
+use super::connection::{Connection, Phase};
 use super::frame::{Framed, Packet, first_packet};
-use super::mailbox::ConnectionRef;
-use super::mapping::Mapped;
-use super::publish::{self, Parsed, RawPublish};
+use super::ingest;
+use super::publish::{self, Parsed};
+use super::rate::Admission;
 use super::router::{FromRouter, WillFate};
-use super::topic::{self, Topic};
 use super::worker::Context;
-use crate::auth::TENANT_DEFAULT;
-use crate::codec::Codec;
-use crate::fix::Reason;
-use crate::limits::PAYLOAD_FIXES_MAX;
-use crate::pipeline::RouteError;
-use crate::wire::{self, Decoded};
 
 /// Fixes that a connection may still bring while the brake is on, so that a PINGREQ behind them is heard.
 const BRAKED_FIXES_MAX: usize = 16;
-
-/// Reason code of MQTT 5: topic name invalid.
-const TOPIC_NAME_INVALID: u8 = 0x90;
-
-/// Reason code of MQTT 5: quota exceeded.
-const QUOTA_EXCEEDED: u8 = 0x97;
 
 /// Reason code of MQTT 5: packet identifier not found.
 const PACKET_ID_NOT_FOUND: u8 = 0x92;
@@ -37,6 +22,13 @@ const PACKET_ID_NOT_FOUND: u8 = 0x92;
 const DISCONNECT_WITH_WILL: u8 = 0x04;
 
 const PUBLISH: u8 = 3;
+
+/// A DISCONNECT that would keep a session which CONNECT did not ask for.
+const BELATED_EXPIRY: Malformed = Malformed {
+    what: "a session expiry interval in DISCONNECT where CONNECT had none",
+    clause: "MQTT-3.14.2.2.2",
+    reason: 0x82,
+};
 
 impl Connection {
     /// Whether the next packet may be taken now.
@@ -50,7 +42,9 @@ impl Connection {
                     session.version == Version::V5 || self.acks.len() < usize::from(context.config.in_flight_max);
                 let is_brake_off = !context.outbox.is_full()
                     || (self.braked_fixes < BRAKED_FIXES_MAX && !context.outbox.is_over_ceiling());
-                is_window_open && is_brake_off && session.retry.is_none() && !self.is_out_full()
+                let is_held =
+                    session.bucket.as_ref().is_some_and(|bucket| bucket.holds(&context.config, context.now_tick));
+                is_window_open && is_brake_off && !is_held && session.retry.is_empty() && !self.is_out_full()
             }
         }
     }
@@ -65,7 +59,11 @@ impl Connection {
             match first_packet(&bytes[taken..], context.config.packet_bytes_max) {
                 Framed::Incomplete => break,
                 Framed::Packet(packet) => {
-                    self.take_packet(context, &packet)?;
+                    match self.admit(context, &packet) {
+                        Admission::Take => self.take_packet(context, &packet)?,
+                        Admission::Drop => self.drop_publish(context, &packet)?,
+                        Admission::Hold => break,
+                    }
                     taken += packet.bytes.len();
                 }
                 Framed::Malformed(malformed) => return Err(Close::Malformed(malformed)),
@@ -75,22 +73,37 @@ impl Connection {
         Ok(taken)
     }
 
+    /// Whether the client's rate has room for a packet, which only a PUBLISH needs.
+    fn admit(&mut self, context: &Context, packet: &Packet<'_>) -> Admission {
+        match self.session.as_mut().and_then(|session| session.bucket.as_mut()) {
+            Some(bucket) if packet.first_byte() >> 4 == PUBLISH => {
+                let qos = (packet.first_byte() >> 1) & 3;
+                bucket.admit(&context.config, context.now_tick, qos, packet.bytes.len())
+            }
+            _ => Admission::Take,
+        }
+    }
+
     fn take_packet(&mut self, context: &mut Context, packet: &Packet<'_>) -> Result<(), Close> {
         let Some(version) = self.version() else { return self.connect(context, packet) };
         if packet.first_byte() >> 4 == PUBLISH
             && let Parsed::Plain(publish) = publish::parse(packet, version)
-            && self.ingest(context, &publish)?
+            && self.ingest_named(context, &publish)?
         {
             return Ok(());
         }
         match codec::decode(version, packet.bytes).map_err(Close::Malformed)? {
             ClientPacket::Publish(publish) => self.publish(context, publish),
             ClientPacket::PubRel { pkid } => self.release(context, pkid),
-            ClientPacket::PingReq => {
-                codec::encode(version, &ServerPacket::PingResp, &mut self.out);
-                Ok(())
+            ClientPacket::Subscribe { pkid, identifier, subscriptions } => {
+                self.subscribe(context, pkid, identifier, subscriptions)
             }
+            ClientPacket::PingReq => self.say(&ServerPacket::PingResp),
             ClientPacket::Disconnect { reason, session_expiry_s } => {
+                let began_with_expiry = self.session.as_ref().is_some_and(|session| session.session_expiry_s > 0);
+                if session_expiry_s.is_some_and(|expiry_s| expiry_s > 0) && !began_with_expiry {
+                    return Err(Close::Malformed(BELATED_EXPIRY));
+                }
                 Err(Close::ByClient { publish_will: reason == DISCONNECT_WITH_WILL, session_expiry_s })
             }
             // Acknowledgements of deliveries mean nothing to a client that never had one.
@@ -101,120 +114,6 @@ impl Connection {
             }
             routed => self.send_routed(context, routed),
         }
-    }
-
-    /// Takes a publish that is telemetry; false if it is not.
-    fn ingest(&mut self, context: &mut Context, publish: &RawPublish<'_>) -> Result<bool, Close> {
-        let is_cached = self.route.as_ref().is_some_and(|route| *route.topic == *publish.topic);
-        if !is_cached {
-            let Ok(topic) = std::str::from_utf8(publish.topic) else { return Ok(false) };
-            match source_of(context, topic) {
-                None => return Ok(false),
-                Some(Ok(source)) => self.route = Some(Route { topic: publish.topic.into(), source }),
-                Some(Err(error)) => {
-                    self.refuse_publish(context, publish.qos, publish.packet_id, error)?;
-                    return Ok(true);
-                }
-            }
-        }
-        context.publishes += 1;
-        let is_braked = context.outbox.is_full();
-        let kind = match publish.qos {
-            0 => {
-                let Some(route) = &self.route else { return Ok(false) };
-                let added = add(context, &route.source, None, publish.payload);
-                self.braked_fixes += if is_braked { added } else { 0 };
-                return Ok(true);
-            }
-            1 => AckKind::PubAck,
-            _ => AckKind::PubRec,
-        };
-        self.check_in_flight(context)?;
-        if kind == AckKind::PubRec && !self.begin_exactly_once(context, publish.packet_id)? {
-            return Ok(true);
-        }
-        let Some(route) = &self.route else { return Ok(false) };
-        let number = self.acks.owe(kind, publish.packet_id);
-        let added = add(context, &route.source, Some((self.me, number)), publish.payload);
-        self.braked_fixes += if is_braked { added } else { 0 };
-        if added == 0 {
-            self.acks.release(number, 1);
-        }
-        Ok(true)
-    }
-
-    /// A client of MQTT 5 was told how much it may have in flight; one of 3.1.1 is not read while it has too much.
-    fn check_in_flight(&self, context: &Context) -> Result<(), Close> {
-        if self.acks.len() >= usize::from(context.config.in_flight_max) {
-            return Err(Close::ReceiveMaximumExceeded);
-        }
-        Ok(())
-    }
-
-    /// Remembers a QoS 2 packet id until its PUBREL; false if it is a repetition, which is answered and not taken again.
-    fn begin_exactly_once(&mut self, context: &Context, packet_id: u16) -> Result<bool, Close> {
-        let Some(session) = &mut self.session else { return Ok(false) };
-        match session.unreleased.binary_search(&packet_id) {
-            Ok(_) => {
-                if !self.acks.owes_pubrec(packet_id) {
-                    self.acks.owe_ready(AckKind::PubRec, packet_id, 0);
-                }
-                Ok(false)
-            }
-            // One of 3.1.1 was told no bound, and has no more packet ids than this set has room for.
-            Err(_)
-                if session.version == Version::V5
-                    && session.unreleased.len() >= usize::from(context.config.in_flight_max) =>
-            {
-                Err(Close::ReceiveMaximumExceeded)
-            }
-            Err(place) => {
-                session.unreleased.insert(place, packet_id);
-                Ok(true)
-            }
-        }
-    }
-
-    /// A publish on an ingest topic that leads nowhere. MQTT 5 can say so, above QoS 0; otherwise only the end of the
-    /// connection says it [MQTT-3.3.5-2].
-    fn refuse_publish(&mut self, context: &Context, qos: u8, packet_id: u16, error: RouteError) -> Result<(), Close> {
-        let (reason, why) = match error {
-            RouteError::Id(_) => (TOPIC_NAME_INVALID, Close::BadIngestTopic),
-            RouteError::TooManyTenants => (QUOTA_EXCEEDED, Close::TooManyTenants),
-        };
-        if self.version() != Some(Version::V5) || qos == 0 {
-            return Err(why);
-        }
-        self.check_in_flight(context)?;
-        let kind = if qos == 1 { AckKind::PubAck } else { AckKind::PubRec };
-        self.acks.owe_ready(kind, packet_id, reason);
-        Ok(())
-    }
-
-    /// A publish that the fast path left to the codec: telemetry with properties, or the router's.
-    fn publish(&mut self, context: &mut Context, publish: Publish) -> Result<(), Close> {
-        if publish.properties.as_ref().is_some_and(|properties| properties.topic_alias.is_some()) {
-            return Err(Close::Malformed(Malformed {
-                what: "a topic alias, where none was offered",
-                clause: "MQTT-3.3.2-9",
-                reason: 0x94,
-            }));
-        }
-        let raw = RawPublish {
-            qos: publish.qos,
-            packet_id: publish.pkid,
-            topic: publish.topic.as_bytes(),
-            payload: &publish.payload,
-        };
-        if self.ingest(context, &raw)? {
-            return Ok(());
-        }
-        if publish.qos > 0 {
-            self.check_in_flight(context)?;
-            let kind = if publish.qos == 1 { AckKind::PubAck } else { AckKind::PubRec };
-            self.acks.owe_routed(kind, publish.pkid);
-        }
-        self.send_routed(context, ClientPacket::Publish(publish))
     }
 
     /// PUBREL: of a fix's packet id, or of the router's.
@@ -228,15 +127,32 @@ impl Connection {
             Err(_) if session.link.is_some() => return self.send_routed(context, ClientPacket::PubRel { pkid }),
             Err(_) => PACKET_ID_NOT_FOUND,
         };
-        codec::encode(session.version, &ServerPacket::PubComp { pkid, reason }, &mut self.out);
-        Ok(())
+        self.say(&ServerPacket::PubComp { pkid, reason })
     }
 
-    fn send_routed(&mut self, context: &Context, packet: ClientPacket) -> Result<(), Close> {
+    /// Sends a packet to the router, behind those that it has no room for yet.
+    pub(super) fn send_routed(&mut self, context: &Context, packet: ClientPacket) -> Result<(), Close> {
+        if let Some(session) = self.session.as_mut().filter(|session| !session.retry.is_empty()) {
+            session.retry.push_back(packet);
+            return Ok(());
+        }
         if let Err(refused) = self.link(context)?.send(packet)
             && let Some(session) = &mut self.session
         {
-            session.retry = Some(refused.1);
+            session.retry.push_back(refused.1);
+        }
+        Ok(())
+    }
+
+    /// Sends what the router had no room for, as far as it has now.
+    fn send_waiting(&mut self, context: &Context) -> Result<(), Close> {
+        while let Some(packet) = self.session.as_mut().and_then(|session| session.retry.pop_front()) {
+            if let Err(refused) = self.link(context)?.send(packet) {
+                if let Some(session) = &mut self.session {
+                    session.retry.push_front(refused.1);
+                }
+                break;
+            }
         }
         Ok(())
     }
@@ -257,17 +173,10 @@ impl Connection {
             FromRouter::Packet(ServerPacket::PubRec { pkid, reason }) => {
                 self.acks.release_routed(AckKind::PubRec, pkid, reason);
             }
-            FromRouter::Packet(packet) => {
-                if let Some(version) = self.version() {
-                    codec::encode(version, &packet, &mut self.out);
-                }
-            }
-            FromRouter::Ready => {
-                let waiting = self.session.as_mut().and_then(|session| session.retry.take());
-                if let Some(packet) = waiting {
-                    self.send_routed(context, packet)?;
-                }
-            }
+            FromRouter::Packet(ServerPacket::Publish(publish)) => self.deliver(context, publish)?,
+            FromRouter::Packet(ServerPacket::SubAck { pkid, reasons }) => self.subscribed(pkid, reasons)?,
+            FromRouter::Packet(packet) => self.say(&packet)?,
+            FromRouter::Ready => self.send_waiting(context)?,
             FromRouter::Closed(reason) => return Err(Close::Router(reason)),
         }
         Ok(())
@@ -275,18 +184,15 @@ impl Connection {
 
     /// Says why the connection ends, where its version can, and leaves the router and the will behind as MQTT wants.
     pub(super) fn end_session(&mut self, context: &mut Context, why: Close) {
-        let Some(session) = self.session.take() else { return };
-        if session.version == Version::V5
-            && self.phase != Phase::AwaitingLink
-            && let Some(reason) = why.reason_code()
-        {
-            let packet = ServerPacket::Disconnect { reason, reason_string: None };
-            codec::encode(session.version, &packet, &mut self.out);
-        } else if self.phase == Phase::AwaitingLink
-            && let Some(reason) = why.reason_code()
-        {
-            self.refuse_connect(session.version, reason);
+        match self.phase {
+            Phase::AwaitingLink => {
+                if let (Some(version), Some(reason)) = (self.version(), why.reason_code()) {
+                    self.refuse_connect(version, reason);
+                }
+            }
+            _ => self.say_goodbye(why),
         }
+        let Some(session) = self.session.take() else { return };
         let me = ClientRef { worker: context.worker, connection: self.me };
         context.clients.leave(&session.client_id, me);
         if let Some(link) = session.link {
@@ -299,39 +205,9 @@ impl Connection {
         }
         if let Some(will) = session.ingest_will
             && self.phase != Phase::AwaitingLink
-            && !context.outbox.is_over_ceiling()
             && why.publishes_will()
-            && let Some(Ok(source)) = source_of(context, &will.topic)
         {
-            context.publishes += 1;
-            add(context, &source, None, &will.payload);
+            ingest::publish_will(context, session.principal.as_deref(), &will);
         }
     }
-}
-
-/// Whose fixes a topic carries; `None` if it carries none.
-fn source_of(context: &Context, topic: &str) -> Option<Result<Source, RouteError>> {
-    let (tenant, driver, codec) = match topic::classify(topic, &context.mapping) {
-        Topic::Native { tenant, driver } => (tenant.into(), driver.into(), Codec::Native),
-        Topic::Mapped(Mapped { codec, driver, tenant }) => {
-            // Nobody shows who he is in open mode.
-            (tenant.map_or(Cow::Borrowed(TENANT_DEFAULT), Cow::Owned), Cow::Owned(driver), codec)
-        }
-        Topic::Other => return None,
-    };
-    Some(context.ingress.route(&tenant, &driver).map(|driver| Source { driver, codec }))
-}
-
-/// Adds a payload's fixes to what goes to their shard. A payload of more than may be is refused as a whole.
-fn add(context: &mut Context, source: &Source, ack: Option<(ConnectionRef, u32)>, payload: &[u8]) -> usize {
-    let codec = if source.codec == Codec::Native { wire::native_or_compact(payload) } else { source.codec };
-    let mut decoded = Decoded::default();
-    let added = context.outbox.add(&source.driver, context.now, ack, codec, payload, |elements| {
-        decoded = wire::decode(codec, payload, PAYLOAD_FIXES_MAX, elements);
-        if decoded.is_over {
-            elements.push(Err(Reason::TooLarge));
-        }
-    });
-    context.ingress.skipped().add(codec, decoded.skipped);
-    added
 }

@@ -26,7 +26,23 @@ pub struct Stats {
     listeners: OnceLock<Vec<&'static str>>,
     accepted: AtomicU64,
     publishes: AtomicU64,
+    publishes_refused: AtomicU64,
+    publishes_dropped: AtomicU64,
+    subscriptions_refused: AtomicU64,
     closed: Mutex<Closed>,
+}
+
+/// What a worker counts between two looks of [`Stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// On ingest topics.
+    pub(super) publishes: u64,
+    /// On topics where the client may not publish, or which lead nowhere.
+    pub(super) publishes_refused: u64,
+    /// Over the client's rate.
+    pub(super) publishes_dropped: u64,
+    /// Filters that the client may not subscribe to.
+    pub(super) subscriptions_refused: u64,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +81,21 @@ impl Stats {
         self.publishes.load(Ordering::Relaxed)
     }
 
+    /// Publishes since the start on topics where their clients may not publish, or which lead nowhere.
+    pub fn publishes_refused(&self) -> u64 {
+        self.publishes_refused.load(Ordering::Relaxed)
+    }
+
+    /// Publishes at QoS 0 since the start that were over their client's rate and dropped.
+    pub fn publishes_dropped(&self) -> u64 {
+        self.publishes_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Filters since the start that their clients may not subscribe to.
+    pub fn subscriptions_refused(&self) -> u64 {
+        self.subscriptions_refused.load(Ordering::Relaxed)
+    }
+
     /// Connections that ended since the start, by reason.
     pub fn closed(&self) -> Vec<(&'static str, u64)> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,8 +116,17 @@ impl Stats {
         }
     }
 
-    pub(super) fn count_publishes(&self, count: u64) {
-        self.publishes.fetch_add(count, Ordering::Relaxed);
+    /// Adds what a worker counted.
+    pub(super) fn count(&self, tally: Tally) {
+        let counts = [
+            (&self.publishes, tally.publishes),
+            (&self.publishes_refused, tally.publishes_refused),
+            (&self.publishes_dropped, tally.publishes_dropped),
+            (&self.subscriptions_refused, tally.subscriptions_refused),
+        ];
+        for (total, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            total.fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     /// Counts a listener's connection out: its socket is closed.

@@ -61,6 +61,9 @@ pub fn decode_connect(packet: &[u8]) -> Result<Connect, Malformed> {
         receive_maximum: properties.receive_maximum.unwrap_or(u16::MAX),
         packet_bytes_max: properties.packet_bytes_max,
         authentication_method: properties.authentication_method,
+        topic_alias_max: properties.topic_alias_max,
+        wants_problem_information: properties.request_problem_information.unwrap_or(true),
+        wants_response_information: properties.request_response_information.unwrap_or(false),
     })
 }
 

@@ -35,8 +35,13 @@ fn connack(version: Version, session_present: bool, reason: u8, properties: &Con
     let mut block = Vec::new();
     put_u32(&mut block, 0x11, properties.session_expiry_s);
     put_u16(&mut block, 0x21, properties.receive_maximum);
+    if let Some(is_available) = properties.retain_available {
+        block.extend([0x25, u8::from(is_available)]);
+    }
     put_u32(&mut block, 0x27, properties.packet_bytes_max);
     put_string(&mut block, 0x12, properties.assigned_client_id.as_deref());
+    put_u16(&mut block, 0x22, properties.topic_alias_max);
+    put_u16(&mut block, 0x13, properties.keep_alive_s);
     put_string(&mut block, 0x1F, properties.reason_string.as_deref());
     out.push(0x20);
     varint(out, 2 + varint_len(block.len()) + block.len());

@@ -78,6 +78,12 @@ pub struct Connect {
     pub packet_bytes_max: Option<u32>,
     /// Enhanced authentication asked for (unknown methods are refused with 0x8C).
     pub authentication_method: Option<String>,
+    /// Topic aliases that the client takes from the server; 0 when absent and at 3.1.1.
+    pub topic_alias_max: u16,
+    /// Whether acknowledgements may carry a reason string; true when absent [MQTT-3.1.2-29].
+    pub wants_problem_information: bool,
+    /// Whether the client asks for response information in its CONNACK; false when absent.
+    pub wants_response_information: bool,
 }
 
 /// The will in a CONNECT.
@@ -294,8 +300,14 @@ pub struct ConnAckProperties {
     pub receive_maximum: Option<u16>,
     /// Largest packet that the server takes, bytes.
     pub packet_bytes_max: Option<u32>,
+    /// `Some(false)`: no message is retained.
+    pub retain_available: Option<bool>,
     /// The id that an empty one became.
     pub assigned_client_id: Option<String>,
+    /// Topic aliases that the server takes; absent is none.
+    pub topic_alias_max: Option<u16>,
+    /// Keep-alive that holds in place of the client's, seconds.
+    pub keep_alive_s: Option<u16>,
     /// For people.
     pub reason_string: Option<String>,
 }

@@ -42,6 +42,9 @@ pub(super) struct Properties {
     pub(super) packet_bytes_max: Option<u32>,
     pub(super) authentication_method: Option<String>,
     pub(super) has_authentication_data: bool,
+    pub(super) topic_alias_max: u16,
+    pub(super) request_problem_information: Option<bool>,
+    pub(super) request_response_information: Option<bool>,
     pub(super) will_delay_s: Option<u32>,
     pub(super) subscription_identifier: Option<u32>,
     pub(super) publish: PublishProperties,
@@ -89,14 +92,9 @@ impl Properties {
                 self.has_authentication_data = true;
             }
             0x18 => self.will_delay_s = Some(block.u32()?),
-            // What the server sends has none of what these could ask for: no reason string or user property of its own on
-            // acknowledgements, no response information, no topic alias.
-            0x17 | 0x19 => {
-                flag(block)?;
-            }
-            0x22 => {
-                block.u16()?;
-            }
+            0x17 => self.request_problem_information = Some(flag(block)?),
+            0x19 => self.request_response_information = Some(flag(block)?),
+            0x22 => self.topic_alias_max = block.u16()?,
             0x1F => {
                 block.string()?;
             }

@@ -47,6 +47,9 @@ fn connects_of_both_versions() {
             receive_maximum: u16::MAX,
             packet_bytes_max: None,
             authentication_method: None,
+            topic_alias_max: 0,
+            wants_problem_information: true,
+            wants_response_information: false,
         }
     );
     assert_eq!(decode_connect(&connect(4, 0, b"\0\x02id")).unwrap().session_expiry_s, u32::MAX);
@@ -58,6 +61,8 @@ fn connects_of_both_versions() {
     assert_eq!((decoded.version, decoded.client_id.as_str()), (Version::V5, ""));
     assert_eq!((decoded.session_expiry_s, decoded.receive_maximum), (60, 10));
     assert_eq!(decoded.packet_bytes_max, Some(1_024));
+    let asked = (decoded.topic_alias_max, decoded.wants_problem_information, decoded.wants_response_information);
+    assert_eq!(asked, (5, false, true));
     assert_eq!((decoded.username, decoded.password), (None, Some(Bytes::from_static(b"p"))));
     let will = decoded.will.unwrap();
     let properties = will.properties.unwrap();
@@ -328,6 +333,14 @@ fn exact_bytes_of_what_rumqttd_cannot_read() {
     };
     let full = ServerPacket::ConnAck { session_present: false, reason: 0, properties: Box::new(properties) };
     assert_eq!(bytes(Version::V5, full), b"\x20\x0B\0\0\x08\x21\0\x05\x12\0\x02x1");
+    let properties = ConnAckProperties {
+        retain_available: Some(false),
+        topic_alias_max: Some(16),
+        keep_alive_s: Some(60),
+        ..ConnAckProperties::default()
+    };
+    let full = ServerPacket::ConnAck { session_present: false, reason: 0, properties: Box::new(properties) };
+    assert_eq!(bytes(Version::V5, full), b"\x20\x0B\0\0\x08\x25\0\x22\0\x10\x13\0\x3C");
     assert_eq!(bytes(Version::V4, ServerPacket::UnsubAck { pkid: 2, reasons: vec![0x11] }), [0xB0, 2, 0, 2]);
     assert_eq!(bytes(Version::V5, ServerPacket::UnsubAck { pkid: 2, reasons: vec![0x11] }), [0xB0, 4, 0, 2, 0, 0x11]);
     assert_eq!(bytes(Version::V4, ServerPacket::SubAck { pkid: 2, reasons: vec![0x97] }), [0x90, 3, 0, 2, 0x80]);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::listeners::{Tls, WebSocket, WebSocketTls};
 use super::listener::Limits;
+use super::acl::{self, Acl};
 use super::mapping::{IngestTopic, InvalidMapping, Mapping};
 use super::router;
 use crate::tls::{ClientCertificates, Part};
@@ -31,6 +32,27 @@ pub struct Config {
     pub in_flight_max: u16,
     /// Bytes that wait for one subscriber to read them, before the router holds back its messages.
     pub subscriber_queue_bytes_max: usize,
+    /// Publishes of one client in a second. 0: any number.
+    pub publishes_per_s_max: u32,
+    /// Bytes of one client's publishes in a second, headers included. 0: any number.
+    pub publish_bytes_per_s_max: u32,
+    /// Seconds' worth of both that a client that was silent may publish at once.
+    pub publish_burst_s: u32,
+    /// What becomes of publishes beyond that.
+    pub over_rate: OverRate,
+    /// Longest topic or filter of a client, bytes.
+    pub topic_bytes_max: usize,
+    /// Most levels of one.
+    pub topic_levels_max: usize,
+    /// Topic aliases of each direction and connection (MQTT 5). 0: none.
+    pub topic_alias_max: u16,
+    /// Longest keep-alive, seconds: a client of MQTT 5 that asks for more is told this one (Server Keep Alive); one of 3.1.1
+    /// cannot be told and keeps its own. 0: any.
+    pub keep_alive_s_max: u16,
+    /// With `keep_alive_s_max`: whether a client that asks for no keep-alive at all may have that.
+    pub keep_alive_never: bool,
+    /// Rules about who may publish and subscribe where, before those of the roles.
+    pub acl: Vec<acl::Rule>,
     /// Topics that carry fixes beside `tenant/{tenant}/driver/{driver}/location`.
     pub ingest: Vec<IngestTopic>,
     /// What the plain listener takes, beside what holds for all.
@@ -53,6 +75,16 @@ impl Default for Config {
             packet_bytes_max: 256 * 1024,
             in_flight_max: 1_024,
             subscriber_queue_bytes_max: 256 * 1024,
+            publishes_per_s_max: 0,
+            publish_bytes_per_s_max: 0,
+            publish_burst_s: 10,
+            over_rate: OverRate::Delay,
+            topic_bytes_max: 4_096,
+            topic_levels_max: 128,
+            topic_alias_max: 16,
+            keep_alive_s_max: 0,
+            keep_alive_never: true,
+            acl: Vec::new(),
             ingest: IngestTopic::defaults(),
             tcp: Limits::default(),
             tls: Tls::default(),
@@ -98,4 +130,32 @@ impl Config {
             [(Part::Certificate, certificate, true), (Part::Key, key, true), (Part::ClientCa, client_ca, asks_clients)];
         files.into_iter().find(|(_, path, is_needed)| *is_needed && path.as_os_str().is_empty()).map(|(part, ..)| part)
     }
+
+    /// Whether a topic or filter is no longer and no deeper than may be.
+    pub(super) fn takes_topic(&self, topic: &str) -> bool {
+        topic.len() <= self.topic_bytes_max && topic.split('/').count() <= self.topic_levels_max
+    }
+
+    /// Whether any message can be retained.
+    pub(super) fn offers_retain(&self) -> bool {
+        self.router.retained_max > 0
+    }
+
+    /// Whether every rule of `acl` can be meant.
+    ///
+    /// # Errors
+    /// The first that cannot: which entry, which of its keys, and what it wants.
+    pub fn check_acl(&self) -> Result<(), acl::InvalidRule> {
+        Acl::new(&self.acl).map(drop)
+    }
+}
+
+/// What becomes of publishes beyond a client's rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverRate {
+    /// The client is not read until they fit.
+    Delay,
+    /// At QoS 0 they are dropped and counted; above, the client is not read until they fit.
+    Drop,
 }

@@ -18,6 +18,7 @@ use slab::Slab;
 
 use self::pace::Pace;
 use self::pump::{Pumped, pump};
+use super::acl::Acl;
 use super::clients::Clients;
 use super::close::Close;
 use super::config::Config;
@@ -26,7 +27,7 @@ use super::mailbox::{ConnectionRef, Mailbox, Message};
 use super::mapping::Mapping;
 use super::outbox::Outbox;
 use super::router::{FromRouter, Router};
-use super::stats::Stats;
+use super::stats::{Stats, Tally};
 use super::transport::Transport;
 use crate::clock::Clock;
 use crate::pipeline::{Batch, Ingress};
@@ -54,6 +55,7 @@ const EVENTS: usize = 1_024;
 pub(super) struct Context {
     pub(super) config: Arc<Config>,
     pub(super) mapping: Arc<Mapping>,
+    pub(super) acl: Arc<Acl>,
     pub(super) worker: usize,
     /// What is spoken on the listeners, by their numbers.
     pub(super) transports: Arc<[Transport]>,
@@ -65,8 +67,8 @@ pub(super) struct Context {
     pub(super) mailboxes: Arc<[Arc<Mailbox>]>,
     pub(super) now: TimestampMs,
     pub(super) now_tick: Tick,
-    /// Ingest publishes since the last turn of the loop.
-    pub(super) publishes: u64,
+    /// What was counted since the last turn of the loop.
+    pub(super) tally: Tally,
 }
 
 /// A worker with all that it owns.
@@ -139,9 +141,7 @@ impl Worker {
             self.resume_paused();
             self.context.outbox.flush();
             self.write_dirty();
-            if self.context.publishes > 0 {
-                self.stats.count_publishes(std::mem::take(&mut self.context.publishes));
-            }
+            self.stats.count(std::mem::take(&mut self.context.tally));
             if self.swept.elapsed() >= SWEEP {
                 self.sweep();
             }
@@ -368,7 +368,7 @@ impl Worker {
                 continue;
             }
             connection.collect_acks();
-            if !connection.has_unwritten() {
+            if connection.has_nothing_to_write() {
                 continue;
             }
             let written = connection.write(self.context.now_tick, self.context.config.subscriber_queue_bytes_max);
