@@ -80,7 +80,9 @@ fn every_number_has_a_range_and_its_default_is_inside() {
 
 #[test]
 fn what_is_printed_is_read_back() {
-    let config = load("[mqtt]\nlisten = \"127.0.0.1:0\"\n", &[], &["store.enabled=false"]).unwrap();
+    let rule = r##"mqtt.acl=[{role="*",action="all",effect="deny",topic="{driver}/+/#"}]"##;
+    let config = load("[mqtt]\nlisten = \"127.0.0.1:0\"\n", &[], &["store.enabled=false", rule]).unwrap();
+    assert_eq!(config.mqtt.acl.len(), 1);
     assert_eq!(load(&config.to_toml(), &[], &[]).unwrap(), config);
 }
 
@@ -186,6 +188,24 @@ fn a_mistake_is_told_with_its_place_and_what_is_wanted() {
             &["mqtt.ingest=[{topic=\"tenant/{t}/driver/{d}/location\",codec=\"native\",driver=\"{d}\"}]"],
             "--set mqtt.ingest=[{topic=\"tenant/{t}/driver/{d}/location\",codec=\"native\",driver=\"{d}\"}]: mqtt.ingest.topic: \
              found \"tenant/{t}/driver/{d}/location\", wants topics that are not of the shape tenant/+/driver/+/location",
+        ),
+        (
+            "[mqtt]\nover_rate = \"lose\"",
+            &[],
+            &[],
+            "rhumb.toml line 2: mqtt.over_rate: found \"lose\", wants \"delay\" or \"drop\"",
+        ),
+        (
+            "[[mqtt.acl]]\nrole = \"boss\"\naction = \"all\"\neffect = \"deny\"\ntopic = \"a/#\"\n",
+            &[],
+            &[],
+            "rhumb.toml line 1: mqtt.acl.role: found \"boss\" in entry 1, wants one of ops_admin, dispatcher, driver, device, or *",
+        ),
+        (
+            "[[mqtt.acl]]\nrole = \"*\"\ntopic = \"a/#\"\n",
+            &[],
+            &[],
+            "rhumb.toml line 1: mqtt.acl: found missing field `action`, wants entries with a role, an action, an effect and a ",
         ),
         ("[mqtt]\n\nlisten = \n", &[], &[], "rhumb.toml line 3: found "),
         ("[mqtt]\nworkers = 1\nworkers = 2\n", &[], &[], "rhumb.toml line 3: found duplicate key"),

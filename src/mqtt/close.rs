@@ -38,7 +38,7 @@ pub(super) enum Close {
     /// A publish for one tenant too many, from a client that cannot be told otherwise.
     TooManyTenants,
     /// A publish or a will where the client may not, from a client that cannot be told otherwise.
-    NotAuthorized,
+    TopicDenied,
     /// A topic over `mqtt.topic_bytes_max` or `mqtt.topic_levels_max`, from a client that cannot be told otherwise.
     TopicTooLarge,
     /// A message to be retained, while `mqtt.router.retained_max` lets none be.
@@ -72,7 +72,7 @@ impl Close {
             Self::UnsupportedVersion => 0x84,
             Self::ClientIdRefused => 0x85,
             Self::AuthMethodRefused => 0x8C,
-            Self::NotAuthorized => 0x87,
+            Self::TopicDenied => 0x87,
             Self::BadIngestTopic | Self::TopicTooLarge => 0x90,
             Self::RetainNotSupported => 0x9A,
             Self::TakenOver | Self::Router(CloseReason::TakenOver) => 0x8E,
@@ -90,7 +90,7 @@ impl Close {
             Self::ReceiveMaximumExceeded => "more publishes in flight than the Receive Maximum of CONNACK",
             Self::BadIngestTopic => "the names in the topic are no ids",
             Self::TooManyTenants => "there is no room for another tenant",
-            Self::NotAuthorized => "this client may not publish on this topic",
+            Self::TopicDenied => "this client may not publish on this topic",
             Self::TopicTooLarge => "the topic is too long or has too many levels",
             Self::RetainNotSupported => "no message is retained here",
             Self::AnswerTooLarge => "the answer is larger than the Maximum Packet Size of CONNECT",
@@ -119,7 +119,7 @@ impl Close {
             Self::AuthMethodRefused => "auth_method_refused",
             Self::BadIngestTopic => "bad_ingest_topic",
             Self::TooManyTenants => "too_many_tenants",
-            Self::NotAuthorized => "not_authorized",
+            Self::TopicDenied => "topic_denied",
             Self::TopicTooLarge => "topic_too_large",
             Self::RetainNotSupported => "retain_not_supported",
             Self::AnswerTooLarge => "answer_too_large",

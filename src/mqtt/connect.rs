@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::aliases::{Incoming, Outgoing};
 use super::clients::ClientRef;
 use super::close::Close;
-use super::codec::{self, Connect, ServerPacket, Version, Will};
+use super::codec::{Connect, ServerPacket, Version, Will};
 use super::connection::{Connection, Outbound, Phase, Session};
 use super::frame::Packet;
 use super::mailbox::{ConnectionRef, Message};
@@ -107,16 +107,17 @@ impl Connection {
             let forgotten = context.router.forget(&mount, &client_id);
             forgotten.map_err(|_| Close::Router(CloseReason::Unavailable))?;
         }
-        self.phase = Phase::Open;
-        self.send_connack(context, false);
-        Ok(())
+        self.send_connack(context, false)
     }
 
-    pub(super) fn send_connack(&mut self, context: &Context, session_present: bool) {
-        let Some(session) = &self.session else { return };
+    /// Lets the client in, if it takes a packet that says so.
+    pub(super) fn send_connack(&mut self, context: &Context, session_present: bool) -> Result<(), Close> {
+        let Some(session) = &self.session else { return Ok(()) };
         let properties = terms::connack_properties(&context.config, session);
         let packet = ServerPacket::ConnAck { session_present, reason: 0, properties: Box::new(properties) };
-        codec::encode(session.version, &packet, &mut self.out);
+        self.say(&packet)?;
+        self.phase = Phase::Open;
+        Ok(())
     }
 
     pub(super) fn refuse_connect(&mut self, version: Version, reason: u8) {

@@ -153,7 +153,7 @@ impl Connection {
     ) -> Result<(), Close> {
         context.tally.publishes_refused += 1;
         let (reason, why) = match refusal {
-            Refusal::NotAllowed => (NOT_AUTHORIZED, Close::NotAuthorized),
+            Refusal::NotAllowed => (NOT_AUTHORIZED, Close::TopicDenied),
             Refusal::TopicTooLarge => (TOPIC_NAME_INVALID, Close::TopicTooLarge),
             Refusal::Route(RouteError::Id(_)) => (TOPIC_NAME_INVALID, Close::BadIngestTopic),
             Refusal::Route(RouteError::TooManyTenants) => (QUOTA_EXCEEDED, Close::TooManyTenants),

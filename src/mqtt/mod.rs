@@ -20,8 +20,10 @@ mod connect;
 mod connection;
 mod fanout;
 mod frame;
-mod listener;
+#[cfg(test)]
+mod fuzz;
 mod ingest;
+mod listener;
 mod mailbox;
 mod mapping;
 mod opening;
@@ -37,6 +39,8 @@ mod terms;
 mod topic;
 mod transport;
 mod unready;
+#[cfg(test)]
+mod workbench;
 mod worker;
 
 use std::io;

@@ -5,7 +5,7 @@ use super::acks::AckKind;
 use super::aliases::Named;
 use super::close::Close;
 use super::codec::{self, ClientPacket, Publish, ServerPacket, Version};
-use super::connection::{Connection, Session};
+use super::connection::{Connection, Phase, Session};
 use super::worker::Context;
 
 /// Reason code of MQTT 5: not authorized.
@@ -23,9 +23,15 @@ impl Connection {
         if put_within(&mut self.out, session, packet) { Ok(()) } else { Err(Close::AnswerTooLarge) }
     }
 
-    /// Says why the connection ends, where its version can, and in words where they fit.
+    /// Says why the connection ends, where its version can, and in words where they fit. Until CONNACK went it is CONNACK
+    /// that says so [MQTT-3.14.0-1].
     pub(super) fn say_goodbye(&mut self, why: Close) {
         let (Some(session), Some(reason)) = (&self.session, why.reason_code()) else { return };
+        if self.phase == Phase::AwaitingLink {
+            let refusal = ServerPacket::ConnAck { session_present: false, reason, properties: Box::default() };
+            put_within(&mut self.out, session, &refusal);
+            return;
+        }
         let reason_string = why.text().map(str::to_owned);
         if !put_within(&mut self.out, session, &ServerPacket::Disconnect { reason, reason_string }) {
             put_within(&mut self.out, session, &ServerPacket::Disconnect { reason, reason_string: None });

@@ -162,9 +162,8 @@ impl Connection {
         match from_router {
             FromRouter::Attached { session_present } => {
                 if self.phase == Phase::AwaitingLink {
-                    self.phase = Phase::Open;
                     self.heard_at = context.now_tick;
-                    self.send_connack(context, session_present);
+                    self.send_connack(context, session_present)?;
                 }
             }
             FromRouter::Packet(ServerPacket::PubAck { pkid, reason }) => {
@@ -184,14 +183,7 @@ impl Connection {
 
     /// Says why the connection ends, where its version can, and leaves the router and the will behind as MQTT wants.
     pub(super) fn end_session(&mut self, context: &mut Context, why: Close) {
-        match self.phase {
-            Phase::AwaitingLink => {
-                if let (Some(version), Some(reason)) = (self.version(), why.reason_code()) {
-                    self.refuse_connect(version, reason);
-                }
-            }
-            _ => self.say_goodbye(why),
-        }
+        self.say_goodbye(why);
         let Some(session) = self.session.take() else { return };
         let me = ClientRef { worker: context.worker, connection: self.me };
         context.clients.leave(&session.client_id, me);

@@ -23,7 +23,7 @@ pub(super) fn check_will(
         return Err(Close::RetainNotSupported);
     }
     ingest::check_will_topic(context, who, &will.topic).map_err(|refusal| match refusal {
-        Refusal::NotAllowed => Close::NotAuthorized,
+        Refusal::NotAllowed => Close::TopicDenied,
         Refusal::TopicTooLarge => Close::TopicTooLarge,
         Refusal::Route(_) => Close::BadIngestTopic,
     })

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod acl;
 mod backup;
 mod books;
 mod clients;
@@ -23,6 +24,7 @@ mod http;
 mod journal;
 mod late;
 mod layout;
+mod limits;
 mod promises;
 mod rejected;
 mod reload;

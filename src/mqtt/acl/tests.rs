@@ -3,6 +3,8 @@
 //! The model knows no prefixes and no rules about wildcards. It says of each single topic who may read and write it, and
 //! takes a filter for allowed if every topic that the vocabulary knows for it is.
 
+mod wire;
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -56,6 +58,14 @@ const RULE_SETS: [RuleSet; 4] = [
     ],
     &[["*", "all", "allow", "tenant/{tenant}/driver/{driver}/command/#"], ["*", "all", "deny", "#"]],
 ];
+
+fn configured(rules: RuleSet) -> Vec<Rule> {
+    let entry = |rule: &[&str; 4]| {
+        let [role, action, effect, topic] = rule.map(str::to_owned);
+        Rule { role, action, effect, topic }
+    };
+    rules.iter().map(entry).collect()
+}
 
 fn principals() -> Vec<Option<Principal>> {
     let mut principals = vec![None];
@@ -190,11 +200,7 @@ fn every_role_verb_and_name_is_as_the_model_says() {
         filters().into_iter().map(|name| (name.clone(), topics_of(&name))).collect();
     let (mut cases, mut allowed) = (0, 0);
     for rules in RULE_SETS {
-        let configured = rules.iter().map(|rule| {
-            let [role, action, effect, topic] = rule.map(str::to_owned);
-            Rule { role, action, effect, topic }
-        });
-        let acl = Acl::new(&configured.collect::<Vec<_>>()).unwrap();
+        let acl = Acl::new(&configured(rules)).unwrap();
         for who in principals() {
             let who = who.as_ref();
             for topic in TOPICS {
@@ -219,11 +225,7 @@ fn every_role_verb_and_name_is_as_the_model_says() {
 #[test]
 fn what_a_rule_denies_is_not_delivered_through_a_wider_filter() {
     for rules in RULE_SETS {
-        let configured = rules.iter().map(|rule| {
-            let [role, action, effect, topic] = rule.map(str::to_owned);
-            Rule { role, action, effect, topic }
-        });
-        let acl = Acl::new(&configured.collect::<Vec<_>>()).unwrap();
+        let acl = Acl::new(&configured(rules)).unwrap();
         for who in principals() {
             let who = who.as_ref();
             for topic in TOPICS {

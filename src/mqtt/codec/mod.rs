@@ -3,6 +3,8 @@
 //! Types are the specification's, with reason codes as MQTT 5 numbers them; the encoder maps them to what 3.1.1 knows.
 //! What a client may not send is refused here with its clause, so that nothing behind has to check again.
 
+#[cfg(test)]
+mod conformance;
 mod decode;
 mod encode;
 mod properties;

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use self::listeners::{Tls, WebSocket, WebSocketTls};
-use super::listener::Limits;
 use super::acl::{self, Acl};
+use super::listener::Limits;
 use super::mapping::{IngestTopic, InvalidMapping, Mapping};
 use super::router;
 use crate::tls::{ClientCertificates, Part};

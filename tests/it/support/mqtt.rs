@@ -18,6 +18,7 @@ pub(crate) enum Version {
 pub(crate) const VERSIONS: [Version; 2] = [Version::V4, Version::V5];
 
 pub(crate) const CONNACK: u8 = 2;
+pub(crate) const PUBLISH: u8 = 3;
 pub(crate) const PUBACK: u8 = 4;
 pub(crate) const PUBREC: u8 = 5;
 pub(crate) const PUBCOMP: u8 = 7;
@@ -55,6 +56,17 @@ impl Packet {
     /// The reason of an acknowledgement, where leaving it out is success.
     pub(crate) fn ack_reason(&self) -> u8 {
         self.body.get(2).copied().unwrap_or(0)
+    }
+
+    /// The reasons of a SUBACK without properties.
+    pub(crate) fn reasons(&self, version: Version) -> Vec<u8> {
+        self.body[if version == Version::V5 { 3 } else { 2 }..].to_vec()
+    }
+
+    /// The topic of a PUBLISH; empty if only its alias came.
+    pub(crate) fn topic(&self) -> String {
+        let (length, rest) = self.body.split_first_chunk().unwrap();
+        String::from_utf8(rest[..usize::from(u16::from_be_bytes(*length))].to_vec()).unwrap()
     }
 
     /// The reason of a DISCONNECT.
@@ -224,11 +236,41 @@ pub(crate) fn pubrel(id: u16) -> Vec<u8> {
 
 /// SUBSCRIBE to one filter.
 pub(crate) fn subscribe(version: Version, filter: &str, qos: u8, id: u16) -> Vec<u8> {
+    subscribe_all(version, &[(filter, qos)], id)
+}
+
+/// SUBSCRIBE to some filters, each with its QoS.
+pub(crate) fn subscribe_all(version: Version, filters: &[(&str, u8)], id: u16) -> Vec<u8> {
     let mut body = id.to_be_bytes().to_vec();
     if version == Version::V5 {
         body.push(0);
     }
-    text(&mut body, filter.as_bytes());
-    body.push(qos);
+    for (filter, qos) in filters {
+        text(&mut body, filter.as_bytes());
+        body.push(*qos);
+    }
     packet(0x82, &body)
+}
+
+/// CONNECT of version 5 with a clean start and these properties, encoded.
+pub(crate) fn connect_with(client_id: &str, keep_alive_s: u16, properties: &[u8]) -> Vec<u8> {
+    let mut body = b"\0\x04MQTT\x05\x02".to_vec();
+    body.extend_from_slice(&keep_alive_s.to_be_bytes());
+    body.push(properties.len() as u8);
+    body.extend_from_slice(properties);
+    text(&mut body, client_id.as_bytes());
+    packet(0x10, &body)
+}
+
+/// PUBLISH of version 5 with these properties, encoded.
+pub(crate) fn publish_with(topic: &str, properties: &[u8], payload: &[u8], qos: u8, id: u16) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, topic.as_bytes());
+    if qos > 0 {
+        body.extend_from_slice(&id.to_be_bytes());
+    }
+    body.push(properties.len() as u8);
+    body.extend_from_slice(properties);
+    body.extend_from_slice(payload);
+    packet(0x30 | qos << 1, &body)
 }
