@@ -244,6 +244,22 @@ fn a_session_that_connect_did_not_ask_for_is_not_begun_by_disconnect() {
 }
 
 #[test]
+fn where_nothing_is_retained_clients_are_told_so() {
+    let rhumb = Rhumb::start(&["mqtt.router.retained_max=0"]);
+    let (mut client, connack) = connect_with(&rhumb, "client", 60, &[]);
+    assert!(contains(&connack, &[0x25, 0]), "{connack:02x?}");
+    // On an ingest topic the flag is ignored.
+    let mut fix = mqtt::publish_with(&topic("default", "d"), &[], native_fix(1).as_bytes(), 1, 7);
+    fix[0] |= 1;
+    client.send(&fix).unwrap();
+    assert_eq!(client.expect(PUBACK).ack_reason(), 0);
+    let mut publish = mqtt::publish_with("a", &[], b"x", 1, 7);
+    publish[0] |= 1;
+    client.send(&publish).unwrap();
+    assert_eq!(client.expect(DISCONNECT).disconnect_reason(), 0x9A);
+}
+
+#[test]
 fn a_subscriber_that_does_not_read_is_cut_and_nobody_else_notices() {
     const PAYLOAD_BYTES: usize = 64 * 1024;
     let rhumb = Rhumb::start(&["mqtt.subscriber_queue_bytes_max=65536", "mqtt.router.stalled_s_max=1"]);
