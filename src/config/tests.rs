@@ -106,7 +106,7 @@ fn a_mistake_is_told_with_its_place_and_what_is_wanted() {
             "\n[mqtt]\npacket_bytes = 5\n",
             &[],
             &[],
-            "rhumb.toml line 3: mqtt.packet_bytes: found an unknown key, wants in [mqtt] one of connect_timeout_s, ",
+            "rhumb.toml line 3: mqtt.packet_bytes: found an unknown key, wants in [mqtt] one of acl, connect_timeout_s, ",
         ),
         (
             "[mqqt]\nlisten = 1\n",
@@ -335,4 +335,53 @@ fn a_mistake_in_a_tenants_rules_is_told_like_any_other() {
         let message = load(file, environment, sets).expect_err(expected);
         assert!(message.starts_with(expected), "\nexpected {expected}\nfound    {message}");
     }
+}
+
+#[test]
+fn listeners_that_are_off_by_default_are_held_to_the_same_rules() {
+    let cases: &[Case<'_>] = &[
+        (
+            "[mqtt.tls]\nlisten = \"8883\"",
+            &[],
+            &[],
+            "rhumb.toml line 2: mqtt.tls.listen: found \"8883\", wants an address and a port, such as \"127.0.0.1:8883\", or \
+             \"\" for none",
+        ),
+        (
+            "",
+            &[("RHUMB_MQTT__TLS__CLIENT_CERTIFICATES", "maybe")],
+            &[],
+            "environment variable RHUMB_MQTT__TLS__CLIENT_CERTIFICATES: mqtt.tls.client_certificates: found \"maybe\", wants \
+             \"none\", \"optional\" or \"required\"",
+        ),
+        (
+            "[mqtt.websocket]\nlisten = \"0.0.0.0:8083\"",
+            &[],
+            &[],
+            "rhumb.toml line 2: mqtt.websocket.listen: found \"0.0.0.0:8083\", wants a loopback address",
+        ),
+        (
+            "[mqtt.websocket.tls]\nlisten = \"127.0.0.1:8084\"\n[mqtt.tls]\ncertificate = \"c.pem\"\nkey = \"\"",
+            &[],
+            &[],
+            "rhumb.toml line 5: mqtt.tls.key: found \"\", wants a file in PEM",
+        ),
+        (
+            "[mqtt.tls]\nlisten = \"127.0.0.1:8883\"\ncertificate = \"c.pem\"\nkey = \"k.pem\"",
+            &[],
+            &["mqtt.tls.client_certificates=optional"],
+            "the defaults: mqtt.tls.client_ca: found \"\", wants a file in PEM",
+        ),
+    ];
+    for (file, environment, sets, expected) in cases {
+        let message = load(file, environment, sets).expect_err(expected);
+        assert!(message.starts_with(expected), "\nexpected {expected}\nfound    {message}");
+    }
+    let listeners = [("tls", "[::1]:8883"), ("websocket", "127.0.0.1:8083"), ("websocket.tls", "127.0.0.1:8084")];
+    let sets = listeners.map(|(section, address)| format!("mqtt.{section}.listen={address}"));
+    let files = ["mqtt.tls.certificate=c.pem", "mqtt.tls.key=k.pem"];
+    let sets: Vec<&str> = sets.iter().map(String::as_str).chain(files).collect();
+    let config = load("", &[], &sets).unwrap();
+    assert_eq!(config.mqtt.listeners().count(), 4);
+    assert_eq!(load(&config.to_toml(), &[], &[]).unwrap(), config);
 }
