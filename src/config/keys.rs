@@ -99,7 +99,10 @@ pub(super) fn wants(key: &str, default: &Value) -> String {
             "\"none\", \"optional\" or \"required\"".to_owned()
         }
         Value::String(_) if key.ends_with("listen") => "an address and a port, such as \"127.0.0.1:1883\"".to_owned(),
-        Value::String(_) if key == "auth.mode" => "\"open\"".to_owned(),
+        Value::String(_) if key == "auth.mode" => "\"open\" or \"required\"".to_owned(),
+        Value::String(_) if key == "auth.certificate_tenant" || key == "auth.operator_tenant" => {
+            "a tenant id, or \"\"".to_owned()
+        }
         Value::String(_) if key == "mqtt.over_rate" => "\"delay\" or \"drop\"".to_owned(),
         Value::String(_) if key == "journal.on_full" => "\"refuse\" or \"abandon_sink\"".to_owned(),
         Value::String(_) if key == "journal.retention" => {

@@ -11,6 +11,7 @@ mod sections;
 mod tenants;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -92,7 +93,7 @@ impl Config {
             origin: merged.origin_of(key),
             key: Some(key.to_owned()),
             found,
-            wants: "a loopback address while auth.mode is \"open\", since whoever reached it could do everything"
+            wants: "a loopback address while auth.mode is \"open\", since whoever reached it could do everything; or auth.mode = \"required\""
                 .to_owned(),
         })?;
         if merged.config.data_dir.as_os_str().is_empty() {
@@ -133,6 +134,12 @@ impl Config {
             found: invalid.found,
             wants: invalid.wants,
         })?;
+        merged.config.auth.check_public_keys().map_err(|invalid| Invalid {
+            origin: merged.origin_of("auth.public_keys"),
+            key: Some("auth.public_keys".to_owned()),
+            found: invalid.found,
+            wants: invalid.wants,
+        })?;
         let journal = &merged.config.journal;
         if journal.bytes_max < journal.bytes_min() {
             return Err(Invalid {
@@ -159,13 +166,17 @@ impl Config {
         toml::to_string(self).expect("every section serialises: a test does it with the defaults")
     }
 
+    /// Every listener with its key.
+    fn listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        self.mqtt.listeners().chain([("http.listen", self.http.listen), ("admin.listen", self.admin.listen)])
+    }
+
     /// The first listener that strangers could reach without showing who they are.
     fn check_listeners(&self) -> Result<(), (&'static str, String)> {
         if self.auth.mode != auth::Mode::Open {
             return Ok(());
         }
-        let others = [("http.listen", self.http.listen), ("admin.listen", self.admin.listen)];
-        match self.mqtt.listeners().chain(others).find(|(_, address)| !address.ip().is_loopback()) {
+        match self.listeners().find(|(_, address)| !address.ip().is_loopback()) {
             Some((key, address)) => Err((key, format!("\"{address}\""))),
             None => Ok(()),
         }

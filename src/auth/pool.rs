@@ -1,0 +1,162 @@
+//! The threads that check what takes long: a bounded queue, in which nobody waits behind addresses that failed before.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// Checks at once. Each takes a core for some 20 ms, and 19 MiB.
+const THREADS: usize = 2;
+
+/// Checks that wait, of addresses that did not fail lately.
+const WAITING_MAX: usize = 4_096;
+
+/// Checks that wait, of those that did.
+const SUSPECTS_MAX: usize = 256;
+
+/// A check, which tells what came of it by itself.
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// No room in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Busy;
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Job>,
+    suspects: VecDeque<Job>,
+    is_closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    has_work: Condvar,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works until the pool is gone.
+    fn work(&self) {
+        let mut queue = self.queue();
+        while !queue.is_closed {
+            let Some(job) = queue.waiting.pop_front().or_else(|| queue.suspects.pop_front()) else {
+                queue = self.has_work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(queue);
+            // Whoever waits for it runs into its own timeout; the next ones are served.
+            if panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
+                tracing::error!("a check of credentials panicked");
+            }
+            queue = self.queue();
+        }
+    }
+}
+
+/// The threads, which end with it.
+pub(super) struct Pool(Arc<Shared>);
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Pool")
+    }
+}
+
+impl Pool {
+    pub(super) fn start() -> io::Result<Self> {
+        let pool = Self(Arc::default());
+        for number in 0..THREADS {
+            let shared = Arc::clone(&pool.0);
+            thread::Builder::new().name(format!("auth-{number}")).spawn(move || shared.work())?;
+        }
+        Ok(pool)
+    }
+
+    /// Has a job done, behind all others if it is a suspect's. Never blocks.
+    pub(super) fn submit(&self, job: Job, is_suspect: bool) -> Result<(), Busy> {
+        let mut queue = self.0.queue();
+        let (lane, room) =
+            if is_suspect { (&mut queue.suspects, SUSPECTS_MAX) } else { (&mut queue.waiting, WAITING_MAX) };
+        if lane.len() >= room {
+            return Err(Busy);
+        }
+        lane.push_back(job);
+        drop(queue);
+        self.0.has_work.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue();
+        queue.is_closed = true;
+        queue.waiting.clear();
+        queue.suspects.clear();
+        drop(queue);
+        self.0.has_work.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::time::Duration;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Keeps one thread busy until what is returned is dropped.
+    fn occupy(pool: &Pool) -> SyncSender<()> {
+        let (begun, beginning) = sync_channel(1);
+        let (hold, held): (_, Receiver<()>) = sync_channel(0);
+        let job = move || {
+            begun.send(()).unwrap();
+            // It ends with an error, when the other end is dropped.
+            held.recv().unwrap_err();
+        };
+        pool.submit(Box::new(job), false).unwrap();
+        beginning.recv_timeout(PATIENCE).unwrap();
+        hold
+    }
+
+    #[test]
+    fn suspects_wait_for_all_others_and_not_longer_than_the_queue() {
+        let pool = Pool::start().unwrap();
+        let (tell, told) = sync_channel(16);
+        let mut held: Vec<_> = (0..THREADS).map(|_| occupy(&pool)).collect();
+        for (name, is_suspect) in [("bad", true), ("worse", true), ("good", false), ("better", false)] {
+            let tell = tell.clone();
+            pool.submit(Box::new(move || tell.send(name).unwrap()), is_suspect).unwrap();
+        }
+        // One thread alone goes on, so that there is an order to see.
+        held.pop();
+        let order: Vec<_> = (0..4).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
+        assert_eq!(order, ["good", "better", "bad", "worse"]);
+
+        held.push(occupy(&pool));
+        for _ in 0..SUSPECTS_MAX {
+            pool.submit(Box::new(|| {}), true).unwrap();
+        }
+        assert_eq!(pool.submit(Box::new(|| {}), true), Err(Busy));
+        assert_eq!(pool.submit(Box::new(|| {}), false), Ok(()), "others have room of their own");
+    }
+
+    #[test]
+    fn a_panic_ends_one_check_and_no_thread() {
+        let pool = Pool::start().unwrap();
+        for _ in 0..4 * THREADS {
+            pool.submit(Box::new(|| panic!("on purpose")), false).unwrap();
+        }
+        let (tell, told) = sync_channel(1);
+        pool.submit(Box::new(move || tell.send(()).unwrap()), false).unwrap();
+        told.recv_timeout(PATIENCE).unwrap();
+    }
+}
