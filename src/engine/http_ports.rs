@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::auth::Authority;
 use crate::config::Config;
 use crate::http::{self, Operator, Routes};
 
@@ -28,6 +29,7 @@ impl HttpPorts {
         public: std::net::TcpListener,
         operator_listener: std::net::TcpListener,
         operator: Operator,
+        authority: &Authority,
         config: &Config,
     ) -> io::Result<Self> {
         let (stop, stopping) = watch::channel(false);
@@ -37,8 +39,8 @@ impl HttpPorts {
             let stop = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
             io::Result::Ok(tokio::spawn(http::serve(listener, routes.clone(), config.http.bounds(), stop)))
         };
-        let public_routes = Routes::until_ready(http::unready_router(config.auth.mode, &config.http));
-        let operator_routes = Routes::until_ready(http::operator_router(operator, config.auth.mode, &config.http));
+        let public_routes = Routes::until_ready(http::unready_router(authority.clone(), &config.http));
+        let operator_routes = Routes::until_ready(http::operator_router(operator, authority.clone(), &config.http));
         let servers = vec![serve(public, &public_routes)?, serve(operator_listener, &operator_routes)?];
         Ok(Self { public: public_routes, operator: operator_routes, servers, stop })
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::core::Core;
 use super::progress::Progress;
 use super::reload::ReloadStatus;
+use crate::auth::Authority;
 use crate::http::{Operator, collect_fixes};
 use crate::journal::{Assessment, Room, State};
 use crate::mqtt::Stats;
@@ -39,6 +40,7 @@ pub(super) fn operator(
     core: &Core,
     stats: Arc<Stats>,
     router: Router,
+    authority: Authority,
     recovery: Arc<Progress>,
     reloads: Arc<ReloadStatus>,
 ) -> Operator {
@@ -87,6 +89,7 @@ pub(super) fn operator(
             Box::new(move |page| sink.iter().for_each(|sink| collect_sink(sink, page))),
             Box::new(move |page| collect_door(&stats, page)),
             Box::new(move |page| collect_router(&router, page)),
+            Box::new(move |page| authority.collect(page)),
             Box::new(move |page| reloads.collect(page)),
             Box::new(move |page| recovery.collect(page)),
             Box::new(process::collect),

@@ -4,6 +4,7 @@ mod addresses;
 mod backing_up;
 mod budget;
 mod core;
+mod devices;
 mod http_ports;
 mod keeper;
 mod metrics;
@@ -13,6 +14,7 @@ mod progress;
 mod reload;
 mod replaying;
 mod resuming;
+mod watched;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -32,10 +34,13 @@ use self::http_ports::HttpPorts;
 use self::progress::Progress;
 use self::reload::Reloads;
 pub use self::replaying::{replay, replay_rejected};
+use self::watched::Watched;
+use crate::auth::devices::file::DEVICES_FILE;
+use crate::auth::{Authority, Mode};
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::mqtt::router::Router;
-use crate::mqtt::{Door, Unready};
+use crate::mqtt::{Door, Parts, Unready};
 use crate::{http, journal, tls};
 
 /// How often shards and workers are asked whether they still run.
@@ -62,6 +67,9 @@ pub enum Failure {
     /// A thread gave up that nothing works without.
     #[error("a part of the engine gave up; the log says which and why")]
     Part,
+    /// A file in `data_dir` that says who may come in is of no use.
+    #[error("{0}")]
+    Credentials(String),
     /// Another process has the data directory.
     #[error("{} is in use by another process: stop that one, or give this one another `data_dir`", .0.display())]
     InUse(PathBuf),
@@ -83,6 +91,7 @@ pub struct Engine {
     addresses: Addresses,
     addresses_file: AddressesFile,
     reloads: JoinHandle<()>,
+    devices: JoinHandle<()>,
     /// Looks after the certificate's files.
     certificates: Option<JoinHandle<()>>,
 }
@@ -111,6 +120,10 @@ impl Engine {
         let mut listeners = Listeners::bind(&config)?;
         let addresses = listeners.addresses()?;
         let lock = core::take(&config.data_dir)?;
+        // In open mode nobody reads it.
+        let devices_file = (config.auth.mode == Mode::Required).then(|| config.data_dir.join(DEVICES_FILE));
+        let devices_file = Watched::new(devices_file);
+        let authority = authority(&config)?;
         let addresses_file =
             AddressesFile::write(&config.data_dir, addresses).context("cannot write the addresses into `data_dir`")?;
         let config = Arc::new(config);
@@ -118,7 +131,7 @@ impl Engine {
         let waiting = mqtt_listeners::Waiting::new(&mut listeners, certificate.as_ref(), &config);
         let Listeners { mqtt, http, admin, .. } = listeners;
         let unready = Unready::start(mqtt, &config.mqtt).context("cannot start the MQTT door")?;
-        let ports = HttpPorts::start(http, admin, metrics::unready(&progress), &config)?;
+        let ports = HttpPorts::start(http, admin, metrics::unready(&progress), &authority, &config)?;
         addresses.tell();
 
         let core = recover(Arc::clone(&config), lock, Arc::clone(&progress)).await?;
@@ -130,23 +143,25 @@ impl Engine {
         let ingress = core.pipeline.ingress();
         let (mqtt, stats) = unready.stop().await.context("cannot open the MQTT port")?;
         let listeners = waiting.with_plain(mqtt, &config);
-        let door = Door::start(listeners, stats, &config.mqtt, &clock, ingress, &router, &core.feed)
-            .context("cannot start the MQTT door")?;
+        let parts = Parts { authority: &authority, clock: &clock, ingress, router: &router, feed: &core.feed };
+        let door = Door::start(listeners, stats, &config.mqtt, parts).context("cannot start the MQTT door")?;
 
         let state = http::State {
             clock,
             geo: Arc::clone(&core.geo),
             ingress: ingress.clone(),
             recorder: core.recorder(),
-            auth: config.auth.mode,
+            authority: authority.clone(),
             offline_after_ms: i64::from(config.geo.offline_after_s) * 1_000,
         };
         let (reloads, reload_status) = reloads.start(core.pipeline.bounds().clone());
-        let operator = metrics::operator(&core, door.stats(), router.clone(), progress, reload_status);
-        ports.open(http::router(state, &config.http), http::operator_router(operator, config.auth.mode, &config.http));
+        let operator =
+            metrics::operator(&core, door.stats(), router.clone(), authority.clone(), progress, reload_status);
+        ports.open(http::router(state, &config.http), http::operator_router(operator, authority.clone(), &config.http));
+        let devices = devices::watch(authority, config.data_dir.clone(), devices_file);
         let certificates = certificate.map(|server| tokio::spawn(tls::watch(server)));
         tracing::info!("serving");
-        Ok(Self { core, door, router, ports, failures, addresses, addresses_file, reloads, certificates })
+        Ok(Self { core, door, router, ports, failures, addresses, addresses_file, reloads, devices, certificates })
     }
 
     /// Where it listens.
@@ -171,8 +186,9 @@ impl Engine {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        let Self { core, door, router, ports, addresses_file, reloads, certificates, .. } = self;
+        let Self { core, door, router, ports, addresses_file, reloads, devices, certificates, .. } = self;
         reloads.abort();
+        devices.abort();
         certificates.iter().for_each(JoinHandle::abort);
         drop(addresses_file);
         // Doors and shards wait for what is under way, which is no longer a matter of the disk budget.
@@ -183,6 +199,15 @@ impl Engine {
         drop(router);
         tokio::task::spawn_blocking(move || core.stop()).await?
     }
+}
+
+/// Who says who is who, by this configuration and what is in its data directory.
+fn authority(config: &Config) -> anyhow::Result<Authority> {
+    Ok(match config.auth.mode {
+        Mode::Open => Authority::open(),
+        Mode::Required => Authority::required(&config.auth, &config.data_dir)
+            .map_err(|error| Failure::Credentials(error.to_string()))?,
+    })
 }
 
 /// Recovers on a thread of its own, which blocks for as long as that takes.

@@ -3,17 +3,16 @@
 //! All of the configuration is read and checked as at a start, the environment and `--set` over the file. If anything is
 //! wrong with it, nothing of it is taken over. What the parts only look at when they start is named and left as it is.
 
-use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{self, MissedTickBehavior};
 
+use super::watched::Watched;
 use crate::config::{Change, Config, Sources};
 use crate::pipeline::Bounds;
 use crate::telemetry::prometheus::{Exposition, Kind};
@@ -47,29 +46,20 @@ impl ReloadStatus {
     }
 }
 
-/// What a look at the file tells of it: length and time of the last change. `None`: it is not there.
-type Look = Option<(u64, SystemTime)>;
-
-fn look(file: &Path) -> Look {
-    let found = fs::metadata(file).ok()?;
-    Some((found.len(), found.modified().ok()?))
-}
-
 /// The word to reload, taken from the moment on that it would otherwise end the process.
 pub(super) struct Reloads {
     hangups: Signal,
     sources: Sources,
     /// What is in effect: as it was loaded, with the live part of what came since.
     running: Config,
-    /// The file as it was when it was last read.
-    seen: Look,
+    file: Watched,
 }
 
 impl Reloads {
     /// Listens for SIGHUP; called within a runtime. `config` was loaded from `sources` just now.
     pub(super) fn listen(sources: Sources, config: &Config) -> io::Result<Self> {
-        let seen = sources.file.as_deref().and_then(look);
-        Ok(Self { hangups: signal(SignalKind::hangup())?, sources, running: config.clone(), seen })
+        let file = Watched::new(sources.file.clone());
+        Ok(Self { hangups: signal(SignalKind::hangup())?, sources, running: config.clone(), file })
     }
 
     /// Takes over what changes, until the task is aborted.
@@ -86,16 +76,13 @@ impl Reloads {
     async fn run(mut self, bounds: Bounds, status: Arc<ReloadStatus>) {
         let mut interval = time::interval(FILE_LOOK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last_look = self.seen;
         loop {
             let is_told = tokio::select! {
                 _ = self.hangups.recv() => true,
                 _ = interval.tick() => false,
             };
-            let found = self.sources.file.as_deref().and_then(look);
-            let is_settled = found == std::mem::replace(&mut last_look, found);
-            if is_told || (is_settled && found != self.seen) {
-                self.seen = found;
+            if self.file.has_changed() || is_told {
+                self.file.take();
                 self.reload(&bounds, &status);
             }
         }

@@ -1,4 +1,4 @@
-//! Who a request says it is from by Basic authentication (RFC 7617). Nobody's password is looked at here.
+//! What a request says by Basic authentication (RFC 7617). Nobody's password is checked here.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -7,6 +7,11 @@ use super::error::Error;
 
 /// The user that a request names; `None` if it names none, or shows who it is in another way.
 pub(super) fn user(headers: &HeaderMap) -> Result<Option<String>, Error> {
+    Ok(user_and_password(headers)?.map(|(user, _)| user).filter(|user| !user.is_empty()))
+}
+
+/// The user and the password that a request names; `None` if it shows who it is in another way.
+pub(super) fn user_and_password(headers: &HeaderMap) -> Result<Option<(String, String)>, Error> {
     let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
     let Some((scheme, credentials)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
         return Ok(None);
@@ -16,7 +21,7 @@ pub(super) fn user(headers: &HeaderMap) -> Result<Option<String>, Error> {
     }
     let decoded = decode(credentials.trim().as_bytes()).and_then(|decoded| String::from_utf8(decoded).ok());
     match decoded.as_deref().and_then(|decoded| decoded.split_once(':')) {
-        Some((user, _)) => Ok(Some(user.to_owned()).filter(|user| !user.is_empty())),
+        Some((user, password)) => Ok(Some((user.to_owned(), password.to_owned()))),
         None => Err(Error::parameter("Authorization", "wants user:password in Base64 behind Basic")),
     }
 }

@@ -1,15 +1,41 @@
 //! What can go wrong with a request, and the one place that says with which status: RFC 9457 problem documents.
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+
+use crate::auth::Refusal;
 
 /// The media type of every error.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// When whoever met a full or stopped journal, or an engine that is starting, may try again.
 const RETRY_AFTER_S: u64 = 1;
+
+/// How to show who asks (RFC 6750, 3).
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"rhumb\"");
+
+/// The same for whoever tried.
+const BEARER_INVALID: HeaderValue = HeaderValue::from_static("Bearer realm=\"rhumb\", error=\"invalid_token\"");
+
+/// What else some paths take (RFC 7617, 2).
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"rhumb\", charset=\"UTF-8\"");
+
+/// What whoever was not let in is told: of a token what its holder sees in it anyway, and nothing of names and passwords.
+fn unauthorized(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Missing => "this wants Authorization: Bearer with a token",
+        Refusal::ExpiredToken => "the token has expired",
+        Refusal::EarlyToken => "the token is not good yet",
+        Refusal::BadClaims => {
+            "the token lacks one of sub, tenant, role and exp (and driver where the role is one), or has one that cannot be meant"
+        }
+        Refusal::Malformed | Refusal::BadPassword | Refusal::BadToken | Refusal::BadCertificate | Refusal::Busy => {
+            "these credentials are not good here"
+        }
+    }
+}
 
 /// Why a request was not done. The text is the `detail` that the client reads.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +51,15 @@ pub enum Error {
     /// The body cannot be read as what it should be.
     #[error("the body cannot be read: {0}")]
     Body(String),
-    /// `Host` or `Origin` say that a web page of somewhere else is asking.
+    /// Who asks does not show, or not rightly.
+    #[error("{}", unauthorized(*refusal))]
+    Unauthorized {
+        /// What is wrong.
+        refusal: Refusal,
+        /// Whether the path takes Basic authentication as well.
+        takes_basic: bool,
+    },
+    /// Whoever asks may not: a web page of somewhere else, or a role that has no right to it.
     #[error("{0}")]
     Forbidden(String),
     /// No driver of this id has a position that the tenant may see.
@@ -87,6 +121,7 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Self::Parameter { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::UnknownDriver(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -124,7 +159,13 @@ impl IntoResponse for Error {
         };
         let body = serde_json::to_vec(&problem).expect("a struct of texts and a number serialises");
         let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
-        if matches!(self, Self::Unavailable | Self::Starting) {
+        if let Self::Unauthorized { refusal, takes_basic } = self {
+            let headers = response.headers_mut();
+            headers.append(WWW_AUTHENTICATE, if refusal == Refusal::Missing { BEARER } else { BEARER_INVALID });
+            if takes_basic {
+                headers.append(WWW_AUTHENTICATE, BASIC);
+            }
+        } else if matches!(self, Self::Unavailable | Self::Starting) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
         response
@@ -157,6 +198,7 @@ mod tests {
     async fn every_error_has_its_status() {
         let statuses = [
             (Error::Body("x".into()), 400),
+            (Error::Unauthorized { refusal: Refusal::Missing, takes_basic: false }, 401),
             (Error::Forbidden("x".into()), 403),
             (Error::UnknownDriver("x".into()), 404),
             (Error::UnknownPath, 404),
@@ -174,6 +216,21 @@ mod tests {
             let (status, problem) = shown(error).await;
             assert_eq!((status.as_u16(), problem["status"].as_u64()), (wanted, Some(u64::from(wanted))));
         }
+    }
+
+    #[test]
+    fn unauthorized_says_what_is_wanted() {
+        let wanted = |refusal, takes_basic| {
+            let response = Error::Unauthorized { refusal, takes_basic }.into_response();
+            let values =
+                response.headers().get_all(WWW_AUTHENTICATE).iter().map(|value| value.to_str().unwrap().to_owned());
+            values.collect::<Vec<_>>()
+        };
+        assert_eq!(wanted(Refusal::Missing, false), ["Bearer realm=\"rhumb\""]);
+        assert_eq!(
+            wanted(Refusal::BadToken, true),
+            ["Bearer realm=\"rhumb\", error=\"invalid_token\"", "Basic realm=\"rhumb\", charset=\"UTF-8\""]
+        );
     }
 
     #[test]

@@ -30,7 +30,31 @@ impl<S: Sync> FromRequestParts<S> for Principal {
     }
 }
 
-/// The driver `{id}` of the path, of the principal's tenant. It need not exist.
+/// Whoever may see where all drivers of its tenant are.
+#[derive(Debug)]
+pub(super) struct FleetReader(pub(super) Principal);
+
+impl<S: Sync> FromRequestParts<S> for FleetReader {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let principal = Principal::from_request_parts(parts, state).await?;
+        if principal.may_see_fleet() { Ok(Self(principal)) } else { Err(forbidden(&principal)) }
+    }
+}
+
+/// What a role has no right to. Whether what was asked for exists does not show.
+pub(super) fn forbidden(principal: &Principal) -> Error {
+    Error::Forbidden(match &principal.driver {
+        Some(driver) if principal.role.is_driver() => {
+            format!("a {} has access to its own driver, {driver}", principal.role.as_str())
+        }
+        _ => format!("a {} may not do this", principal.role.as_str()),
+    })
+}
+
+/// The driver `{id}` of the path, of the principal's tenant. It need not exist. The principal may see it, and where the
+/// method is not one that only reads, report its fixes.
 #[derive(Debug)]
 pub(super) struct Driver(pub(super) Arc<DriverKey>);
 
@@ -44,6 +68,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Driver {
             .map_err(|error| Error::parameter("id", error.to_string()))?;
         let (_, id) = params.iter().find(|(name, _)| *name == "id").ok_or(Error::Internal)?;
         let driver = DriverId::new(id).map_err(|error| Error::parameter("id", error.to_string()))?;
+        let may = if parts.method.is_safe() { principal.may_see(&driver) } else { principal.may_report(&driver) };
+        if !may {
+            return Err(forbidden(&principal));
+        }
         Ok(Self(Arc::new(DriverKey::new(principal.tenant, driver))))
     }
 }

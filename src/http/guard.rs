@@ -3,31 +3,61 @@
 //! In open mode nobody is asked for credentials, so what has to be kept out is a web page that the operator's own
 //! browser runs: it may rebind a name of its own to 127.0.0.1 (its `Host` shows), or simply send requests here (its
 //! `Origin` shows). Both are refused before any handler runs, on the public and on the operator's port alike.
+//!
+//! In required mode every request shows who it is, which no page of somebody else's can do. The operator's port serves
+//! an `ops_admin`; only what liveness and readiness probes ask for, which know no tokens, it tells everybody.
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::credentials::{self, TENANT_HEADER};
 use super::error::Error;
 use crate::auth::origin::{is_local_origin, is_loopback};
-use crate::auth::{Mode, Principal};
+use crate::auth::{Authority, Principal};
 
-/// The header that names the tenant in open mode.
-const TENANT_HEADER: &str = "X-Tenant";
+/// What the operator's port tells whoever asks.
+const PROBE_PATHS: [&str; 2] = ["/health", "/readyz"];
+
+/// Who stands before the routes of a port.
+#[derive(Clone, Debug)]
+pub(super) struct Guard {
+    pub(super) authority: Authority,
+    /// Whether it is the operator's.
+    pub(super) is_operators: bool,
+}
 
 /// Lets a request pass with its [`Principal`] as an extension, or answers in its place.
-pub(super) async fn admit(State(mode): State<Mode>, mut request: Request, next: Next) -> Response {
-    let principal = match mode {
-        Mode::Open => open(request.uri(), request.headers()),
-    };
-    match principal {
+pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match guard.principal(&parts).await {
         Ok(principal) => {
-            request.extensions_mut().insert(principal);
-            next.run(request).await
+            principal.map(|principal| parts.extensions.insert(principal));
+            next.run(Request::from_parts(parts, body)).await
         }
         Err(error) => error.into_response(),
+    }
+}
+
+impl Guard {
+    /// Who asks; `None` for what is told everybody.
+    async fn principal(&self, request: &Parts) -> Result<Option<Principal>, Error> {
+        if self.authority.is_open() {
+            return open(&request.uri, &request.headers).map(Some);
+        }
+        if self.is_operators && PROBE_PATHS.contains(&request.uri.path()) {
+            return Ok(None);
+        }
+        let principal = credentials::principal(&self.authority, request).await?;
+        if self.is_operators && !self.authority.may_operate(&principal) {
+            return Err(Error::Forbidden(
+                "the operator's port is for an ops_admin, of auth.operator_tenant if set".into(),
+            ));
+        }
+        Ok(Some(principal))
     }
 }
 

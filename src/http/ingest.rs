@@ -15,10 +15,11 @@ use serde::de::IgnoredAny;
 use super::answer::json;
 use super::error::Error;
 use super::extract::{self, BodyBounds, Driver};
+use crate::auth::Principal;
 use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::fix::{Reason, Verdict};
-use crate::ids::{DriverKey, TenantId};
+use crate::ids::{DriverId, DriverKey, TenantId};
 use crate::pipeline::{Ingress, RouteError, Unavailable};
 use crate::wire::{self, Decoded};
 
@@ -53,13 +54,22 @@ async fn post_location(
 }
 
 impl Ingest {
-    /// The driver that a request names by `parameter`.
-    pub(super) fn route(
+    /// The driver that a request names by `parameter`, if the principal may report for it.
+    pub(super) fn route_for(
         &self,
-        tenant: &TenantId,
+        principal: &Principal,
         driver: &str,
         parameter: &'static str,
     ) -> Result<Arc<DriverKey>, Error> {
+        let named = DriverId::new(driver).map_err(|error| Error::parameter(parameter, error.to_string()))?;
+        if !principal.may_report(&named) {
+            return Err(extract::forbidden(principal));
+        }
+        self.route(&principal.tenant, driver, parameter)
+    }
+
+    /// The driver that a request names by `parameter`.
+    fn route(&self, tenant: &TenantId, driver: &str, parameter: &'static str) -> Result<Arc<DriverKey>, Error> {
         // From the registry, so that a name costs memory only once it sends something.
         self.ingress.route(tenant.as_str(), driver).map_err(|error| match error {
             RouteError::Id(error) => Error::parameter(parameter, error.to_string()),

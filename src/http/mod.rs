@@ -8,6 +8,7 @@ mod backup;
 mod basic;
 mod books;
 mod config;
+mod credentials;
 mod error;
 mod extract;
 mod guard;
@@ -38,10 +39,11 @@ pub use self::books::collect_fixes;
 pub use self::config::{AdminConfig, Config};
 pub use self::error::Error;
 use self::extract::BodyBounds;
+use self::guard::Guard;
 pub use self::operator::Operator;
 pub use self::routes::Routes;
 pub use self::server::{Bounds, serve};
-use crate::auth;
+use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::geo::GeoIndex;
 use crate::pipeline::Ingress;
@@ -58,15 +60,15 @@ pub struct State {
     pub ingress: Ingress,
     /// What was refused; `None`: nothing is kept of it.
     pub recorder: Option<Recorder>,
-    /// Who may ask.
-    pub auth: auth::Mode,
+    /// Who says who asks.
+    pub authority: Authority,
     /// `geo.offline_after_s` in milliseconds.
     pub offline_after_ms: i64,
 }
 
 /// The public API.
 pub fn router(state: State, config: &Config) -> Router {
-    let State { clock, geo, ingress, recorder, auth, offline_after_ms } = state;
+    let State { clock, geo, ingress, recorder, authority, offline_after_ms } = state;
     let body = BodyBounds { bytes_max: config.body_bytes_max, timeout: config.body_timeout() };
     let ingest = ingest::Ingest { clock: clock.clone(), ingress: ingress.clone(), body, fixes_max: config.fixes_max };
     let nearest = nearest::Nearest { clock: clock.clone(), geo: Arc::clone(&geo), offline_after_ms };
@@ -81,31 +83,33 @@ pub fn router(state: State, config: &Config) -> Router {
         .merge(latest::routes(geo))
         .merge(rejections::routes(rejections))
         .merge(track::routes(ingress));
-    finish(routes, auth, config.request_timeout())
+    finish(routes, Guard { authority, is_operators: false }, config.request_timeout())
 }
 
 /// The public API of an engine that is starting: every request is refused, and told to come again.
-pub fn unready_router(auth: auth::Mode, config: &Config) -> Router {
-    guarded(Router::new().fallback(|| async { Error::Starting }), auth, config.request_timeout())
+pub fn unready_router(authority: Authority, config: &Config) -> Router {
+    let guard = Guard { authority, is_operators: false };
+    guarded(Router::new().fallback(|| async { Error::Starting }), guard, config.request_timeout())
 }
 
 /// The operator's port.
-pub fn operator_router(operator: Operator, auth: auth::Mode, config: &Config) -> Router {
-    finish(operator::routes(operator), auth, config.request_timeout())
+pub fn operator_router(operator: Operator, authority: Authority, config: &Config) -> Router {
+    let guard = Guard { authority, is_operators: true };
+    finish(operator::routes(operator), guard, config.request_timeout())
 }
 
 /// What stands around the routes of both ports: answers for unknown paths and methods, and what [`guarded`] adds.
-fn finish(routes: Router, auth: auth::Mode, timeout: Duration) -> Router {
+fn finish(routes: Router, guard: Guard, timeout: Duration) -> Router {
     let routes =
         routes.fallback(|| async { Error::UnknownPath }).method_not_allowed_fallback(|| async { Error::Method });
-    guarded(routes, auth, timeout)
+    guarded(routes, guard, timeout)
 }
 
 /// A bound in time, and the guard before everything.
-fn guarded(routes: Router, auth: auth::Mode, timeout: Duration) -> Router {
+fn guarded(routes: Router, guard: Guard, timeout: Duration) -> Router {
     routes
         .layer(middleware::from_fn(move |request: Request, next: Next| bounded(timeout, request, next)))
-        .layer(middleware::from_fn_with_state(auth, guard::admit))
+        .layer(middleware::from_fn_with_state(guard, guard::admit))
 }
 
 async fn bounded(timeout: Duration, request: Request, next: Next) -> Response {

@@ -10,9 +10,8 @@ use axum::routing::get;
 
 use super::answer::{Drivers, aside, json};
 use super::error::Error;
-use super::extract::{Params, required};
+use super::extract::{FleetReader, Params, required};
 use super::presence::{Presence, Status};
-use crate::auth::Principal;
 use crate::clock::Clock;
 use crate::geo::{self, GeoIndex};
 use crate::limits::{NEAREST_LIMIT_DEFAULT, NEAREST_LIMIT_MAX};
@@ -36,7 +35,11 @@ pub(super) fn routes(nearest: Nearest) -> Router {
     Router::new().route("/v1/drivers/nearest", get(get_nearest)).with_state(nearest)
 }
 
-async fn get_nearest(State(nearest): State<Nearest>, principal: Principal, params: Params) -> Result<Response, Error> {
+async fn get_nearest(
+    State(nearest): State<Nearest>,
+    FleetReader(principal): FleetReader,
+    params: Params,
+) -> Result<Response, Error> {
     let presence = Presence { now: nearest.clock.now(), offline_after_ms: nearest.offline_after_ms };
     let query = query(&params, presence)?;
     let limit = query.as_ref().map_or(0, |query| query.limit);

@@ -5,6 +5,8 @@
 //! anything else, whatever its code. So 200 says that the fix was judged, and that it is durable if it was stored; one that was
 //! refused or cannot be read is counted and on record, and sending it again would change nothing. 400 is for a request that
 //! names no driver, which nothing can be made of until somebody sets the app right.
+//!
+//! Whoever is a driver by its credentials need not name one, and may name no other.
 
 use axum::Router;
 use axum::body::Body;
@@ -42,8 +44,9 @@ async fn take(State(ingest): State<Ingest>, principal: Principal, request: Reque
         Codec::Traccar => ("device_id", traccar::device_id(payload)),
         _ => ("id", osmand::device_id(payload)),
     };
-    let driver = extract::required(parameter, driver)?;
-    let driver = ingest.route(&principal.tenant, &driver, parameter)?;
+    let own = || principal.driver.as_ref().map(|driver| driver.as_str().into());
+    let driver = extract::required(parameter, driver.or_else(own))?;
+    let driver = ingest.route_for(&principal, &driver, parameter)?;
     ingest.judge(driver, codec, payload).await?;
     Ok(StatusCode::OK)
 }

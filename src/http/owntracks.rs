@@ -8,7 +8,8 @@
 //! | message | its `topic` | its `topic` |
 //!
 //! Each is taken from the first place that has it. A user of Basic authentication whose device is nowhere is a driver by
-//! itself. The apps want a list of messages for an answer, of which there are none.
+//! itself. Whoever is a driver by its credentials is that one, whatever the app calls itself. The apps want a list of
+//! messages for an answer, of which there are none.
 //!
 //! They keep a message that is not answered with 2xx and send it again, before all that came after it. So 200 says that it was
 //! judged, and that its fix is durable if it was stored; one that was refused or cannot be read is counted and on record. 400 is
@@ -54,8 +55,11 @@ async fn take(
         ingest.ingress.skipped().add(Codec::OwnTracks, 1);
         return Ok(json(StatusCode::OK, &nothing));
     }
-    let (driver, parameter) = driver(&parts.headers, &params, &body)?;
-    let driver = ingest.route(&principal.tenant, &driver, parameter)?;
+    let (driver, parameter) = match &principal.driver {
+        Some(own) if principal.role.is_driver() => (own.as_str().to_owned(), BASIC_HEADER),
+        _ => driver(&parts.headers, &params, &body)?,
+    };
+    let driver = ingest.route_for(&principal, &driver, parameter)?;
     ingest.judge(driver, Codec::OwnTracks, &body).await?;
     Ok(json(StatusCode::OK, &nothing))
 }

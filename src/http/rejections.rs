@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::answer::json;
 use super::error::Error;
-use super::extract::{Driver, Params};
+use super::extract::{self, Driver, Params};
 use super::presence::Rfc3339;
+use crate::auth::Principal;
 use crate::geo::GeoIndex;
 use crate::rejected::{Recorder, Refusal};
 
@@ -33,9 +34,13 @@ pub(super) fn routes(rejections: Rejections) -> Router {
 
 async fn get_rejections(
     State(rejections): State<Rejections>,
+    principal: Principal,
     Driver(driver): Driver,
     params: Params,
 ) -> Result<Response, Error> {
+    if !principal.may_see_rejections(driver.driver()) {
+        return Err(extract::forbidden(&principal));
+    }
     let limit = params.whole("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_MAX);
     let id = driver.driver().as_str();
     let refusals = rejections.recorder.map(|recorder| recorder.recent(&driver, limit)).unwrap_or_default();

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time;
 
+use super::credentials::Peer;
 use super::routes::Routes;
 use super::stall::StallTimeout;
 
@@ -103,9 +104,13 @@ async fn connection(
 ) {
     // Answers are small and complete: waiting for more to send only delays them. A socket that refuses still works.
     drop(stream.set_nodelay(true));
+    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let io = TokioIo::new(StallTimeout::new(stream, bounds.write_timeout));
     // Asked for at each request, and not once a connection: a probe that keeps its connection sees the engine get ready.
-    let answer = service_fn(|request: Request<Incoming>| TowerToHyperService::new(routes.current()).call(request));
+    let answer = service_fn(|mut request: Request<Incoming>| {
+        peer.map(|peer| request.extensions_mut().insert(peer));
+        TowerToHyperService::new(routes.current()).call(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.header_timeout)

@@ -104,7 +104,7 @@ impl Api {
             geo,
             ingress: ingress.clone(),
             recorder: None,
-            auth: auth::Mode::Open,
+            authority: Authority::open(),
             offline_after_ms: 300_000,
         };
         let router = router(state, config);
@@ -256,7 +256,7 @@ async fn a_method_that_is_not_there_is_405_with_those_that_are() {
 #[tokio::test]
 async fn the_guard_stands_before_everything() {
     let api = Api::start();
-    let operator = operator_router(Operator::default(), auth::Mode::Open, &Config::default());
+    let operator = operator_router(Operator::default(), Authority::open(), &Config::default());
     for (router, path) in [(&api.router, "/v1/drivers/d1/location"), (&api.router, "/nowhere"), (&operator, "/metrics")]
     {
         let foreign = Request::builder().uri(path).header("host", "evil.example").body(Body::empty()).unwrap();
@@ -469,7 +469,7 @@ async fn what_cannot_be_read_is_in_the_books() {
 #[tokio::test]
 async fn a_request_that_takes_too_long_is_503() {
     let slow = Router::new().route("/", axum::routing::get(std::future::pending::<()>));
-    let router = finish(slow, auth::Mode::Open, Duration::from_millis(20));
+    let router = finish(slow, Guard { authority: Authority::open(), is_operators: false }, Duration::from_millis(20));
     let answer = ask(&router, request(Method::GET, "/", Body::empty())).await;
     assert_eq!((answer.problem().0, answer.header("retry-after")), (503, "1"));
 }
@@ -477,7 +477,7 @@ async fn a_request_that_takes_too_long_is_503() {
 fn operator(prepare: impl FnOnce(&mut Operator)) -> Router {
     let mut operator = Operator::default();
     prepare(&mut operator);
-    operator_router(operator, auth::Mode::Open, &Config::default())
+    operator_router(operator, Authority::open(), &Config::default())
 }
 
 #[tokio::test]

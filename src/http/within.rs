@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::answer::{Drivers, aside, json};
 use super::error::Error;
-use super::extract::{self, BodyBounds, Params, required};
+use super::extract::{self, BodyBounds, FleetReader, Params, required};
 use super::presence::Presence;
 use crate::auth::Principal;
 use crate::clock::Clock;
@@ -34,7 +34,11 @@ pub(super) fn routes(within: Within) -> Router {
     Router::new().route("/v1/drivers/within", get(get_within).post(post_within)).with_state(within)
 }
 
-async fn get_within(State(within): State<Within>, principal: Principal, params: Params) -> Result<Response, Error> {
+async fn get_within(
+    State(within): State<Within>,
+    FleetReader(principal): FleetReader,
+    params: Params,
+) -> Result<Response, Error> {
     let wanted = || "west,south,east,north in degrees, south not above north; west > east crosses the antimeridian";
     let area = required("bbox", params.parsed("bbox", bbox, wanted)?)?;
     let limit = limit(&params)?;
@@ -43,7 +47,7 @@ async fn get_within(State(within): State<Within>, principal: Principal, params: 
 
 async fn post_within(
     State(within): State<Within>,
-    principal: Principal,
+    FleetReader(principal): FleetReader,
     params: Params,
     request: Request<Body>,
 ) -> Result<Response, Error> {

@@ -31,6 +31,18 @@ pub(super) enum Close {
     UnsupportedVersion,
     /// An empty client id that asks for a session to be kept [MQTT-3.1.3-8].
     ClientIdRefused,
+    /// The client id is another principal's, or the session that is kept under it.
+    ClientIdTaken,
+    /// No credentials came, and some are asked for.
+    NotAuthorized,
+    /// Credentials that are not right.
+    BadCredentials,
+    /// Too many credentials are being checked.
+    AuthBusy,
+    /// The credentials were taken back, or changed.
+    Revoked,
+    /// The token has expired.
+    Expired,
     /// Enhanced authentication is not offered.
     AuthMethodRefused,
     /// A publish on an ingest topic whose names are no ids, from a client that cannot be told otherwise.
@@ -70,7 +82,12 @@ impl Close {
             | Self::TooManyTenants
             | Self::Router(CloseReason::Stalled | CloseReason::QuotaExceeded) => 0x97,
             Self::UnsupportedVersion => 0x84,
-            Self::ClientIdRefused => 0x85,
+            Self::ClientIdRefused | Self::ClientIdTaken => 0x85,
+            Self::BadCredentials => 0x86,
+            Self::NotAuthorized => 0x87,
+            Self::AuthBusy => 0x89,
+            Self::Revoked => 0x98,
+            Self::Expired => 0xA0,
             Self::AuthMethodRefused => 0x8C,
             Self::TopicDenied => 0x87,
             Self::BadIngestTopic | Self::TopicTooLarge => 0x90,
@@ -116,6 +133,12 @@ impl Close {
             Self::TooManyConnections => "too_many_connections",
             Self::UnsupportedVersion => "unsupported_version",
             Self::ClientIdRefused => "client_id_refused",
+            Self::ClientIdTaken => "client_id_taken",
+            Self::NotAuthorized => "not_authorized",
+            Self::BadCredentials => "bad_credentials",
+            Self::AuthBusy => "auth_busy",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
             Self::AuthMethodRefused => "auth_method_refused",
             Self::BadIngestTopic => "bad_ingest_topic",
             Self::TooManyTenants => "too_many_tenants",
@@ -135,9 +158,19 @@ impl Close {
         }
     }
 
-    /// Whether an operator wants to read of it.
+    /// Whether an operator wants to read of it. Of failed authentications the authority tells, with the address.
     pub(super) fn is_noteworthy(self) -> bool {
-        !matches!(self, Self::ByClient { .. } | Self::Lost | Self::Starting | Self::Stopping | Self::TakenOver)
+        !matches!(
+            self,
+            Self::ByClient { .. }
+                | Self::Lost
+                | Self::Starting
+                | Self::Stopping
+                | Self::TakenOver
+                | Self::NotAuthorized
+                | Self::BadCredentials
+                | Self::AuthBusy
+        )
     }
 
     /// Whether the will is published.

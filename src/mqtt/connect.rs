@@ -1,5 +1,6 @@
 //! CONNECT: who comes, whether it may, whose place it takes, and the link to the router for those who need one.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::router::{Attach, CloseReason, Deliver, Link};
 use super::terms;
 use super::topic::{self, Topic};
 use super::worker::{Context, TICKS_PER_S, Tick};
-use crate::auth::Principal;
+use crate::auth::Admitted;
 
 impl Connection {
     /// The first packet, which must be a CONNECT [MQTT-3.1.0-1].
@@ -44,11 +45,17 @@ impl Connection {
             }
             return Err(why);
         }
-        self.begin_session(context, connect)
+        self.authenticate(context, connect)
     }
 
-    fn begin_session(&mut self, context: &mut Context, connect: Connect) -> Result<(), Close> {
-        let principal: Option<Arc<Principal>> = None;
+    /// Begins the session of a client that may come in; nobody is asked who it is in open mode.
+    pub(super) fn begin_session(
+        &mut self,
+        context: &mut Context,
+        connect: Connect,
+        admitted: Option<Admitted>,
+    ) -> Result<(), Close> {
+        let principal = admitted.as_ref().map(|admitted| Arc::clone(&admitted.principal));
         if let Some(will) = &connect.will
             && let Err(why) = terms::check_will(context, principal.as_deref(), connect.version, will)
         {
@@ -60,19 +67,15 @@ impl Connection {
         let (keep_alive_s, is_keep_alive_told) = terms::keep_alive_s(&context.config, &connect);
         let is_id_assigned = connect.client_id.is_empty();
         let client_id = if is_id_assigned { assigned_client_id(self.me, context.worker) } else { connect.client_id };
-        let me = ClientRef { worker: context.worker, connection: self.me };
-        if let Some(former) = context.clients.take(&client_id, me) {
-            context.mailboxes[former.worker]
-                .send(Message::Close { connection: former.connection, why: Close::TakenOver });
-        }
         let (ingest_will, routed_will) = match connect.will {
             Some(will) if topic::classify(&will.topic, &context.mapping) != Topic::Other => (Some(will), None),
             other => (None, other),
         };
-        self.silence_max = Tick::from(keep_alive_s) * TICKS_PER_S * 3 / 2;
+        let silence_max = Tick::from(keep_alive_s) * TICKS_PER_S * 3 / 2;
         let session = Session {
             version: connect.version,
             principal,
+            standing: admitted.and_then(|admitted| admitted.standing),
             client_id: client_id.into(),
             is_id_assigned,
             clean_start: connect.clean_start,
@@ -91,23 +94,50 @@ impl Connection {
             outgoing_aliases: Outgoing::new(connect.topic_alias_max, context.config.topic_alias_max),
             unreleased: Vec::new(),
         };
+        if let Err(why) = self.take_name(context, &session) {
+            self.refuse_connect(session.version, why.reason_code().unwrap_or_default());
+            return Err(why);
+        }
+        self.silence_max = silence_max;
         let mount = session.mount();
-        let has_kept_session = context.router.has_session(&mount, &session.client_id);
+        let router_name = router_name(session.owner(), &session.client_id).into_owned();
+        let has_kept_session = context.router.has_session(&mount, &router_name);
         let needs_link = routed_will.is_some() || (has_kept_session && !session.clean_start);
         let forgets = has_kept_session && session.clean_start && !needs_link;
         // Until CONNACK went, what fails is told by one.
         self.phase = Phase::AwaitingLink;
         self.phase_since = context.now_tick;
-        let client_id = session.client_id.clone();
         self.session = Some(Box::new(session));
         if needs_link {
             return self.attach(context, routed_will);
         }
         if forgets {
-            let forgotten = context.router.forget(&mount, &client_id);
+            let forgotten = context.router.forget(&mount, &router_name);
             forgotten.map_err(|_| Close::Router(CloseReason::Unavailable))?;
         }
         self.send_connack(context, false)
+    }
+
+    /// Takes the client id, and the place of whoever has it, unless that is another principal.
+    fn take_name(&self, context: &Context, session: &Session) -> Result<(), Close> {
+        let me = ClientRef { worker: context.worker, connection: self.me };
+        let is_kept =
+            |owner: Option<&str>| context.router.has_session(&session.mount(), &router_name(owner, &session.client_id));
+        let former = context.clients.take(&session.name(), session.owner(), me, is_kept);
+        if let Some(former) = former.map_err(|_| Close::ClientIdTaken)? {
+            context.mailboxes[former.worker]
+                .send(Message::Close { connection: former.connection, why: Close::TakenOver });
+        }
+        Ok(())
+    }
+
+    /// Gives the client id back, as far as no session stays behind under it.
+    pub(super) fn leave_name(&self, context: &Context, session: &Session, session_expiry_s: Option<u32>) {
+        let me = ClientRef { worker: context.worker, connection: self.me };
+        let stays = session.link.is_some() && session_expiry_s.unwrap_or(session.session_expiry_s) > 0;
+        context.clients.leave(&session.name(), me, stays, |name, owner| {
+            context.router.has_session(&name.mount, &router_name(owner, &name.client_id))
+        });
     }
 
     /// Lets the client in, if it takes a packet that says so.
@@ -140,7 +170,7 @@ impl Connection {
         let outbound = Arc::new(Outbound::new(Arc::clone(&context.mailboxes[context.worker]), me, queue_bytes_max));
         let link = context.router.attach(Attach {
             mount: session.mount(),
-            client_id: session.client_id.to_string(),
+            client_id: router_name(session.owner(), &session.client_id).into_owned(),
             version: session.version,
             clean_start: session.clean_start,
             session_expiry_s: session.session_expiry_s,
@@ -152,6 +182,15 @@ impl Connection {
         session.link = Some(link.map_err(|_| Close::Router(CloseReason::Unavailable))?);
         session.outbound = Some(outbound);
         Ok(())
+    }
+}
+
+/// What the router knows a client by: whose it is as well, so that nobody is given a session of another principal, even one
+/// that was kept while nobody remembered its owner. No name has the character between them in it [MQTT-1.5.4-2].
+fn router_name<'a>(owner: Option<&str>, client_id: &'a str) -> Cow<'a, str> {
+    match owner {
+        Some(owner) => Cow::Owned(format!("{owner}\0{client_id}")),
+        None => Cow::Borrowed(client_id),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,14 +10,16 @@ use mio::net::TcpStream;
 
 use super::acks::AckRing;
 use super::aliases::{Incoming, Outgoing};
+use super::clients::ClientName;
 use super::codec::{ClientPacket, ServerPacket, Version, Will};
+use super::credentials::Pending;
 use super::mailbox::{ConnectionRef, Mailbox, Message};
 use super::rate::Bucket;
 use super::router::{Deliver, Flow, FromRouter, Link, Mount};
 use super::subscribe::PartlyRefused;
 use super::transport::{Fault, Received, Stream};
 use super::worker::Tick;
-use crate::auth::Principal;
+use crate::auth::{Principal, Standing};
 use crate::codec::Codec;
 use crate::ids::DriverKey;
 
@@ -28,6 +31,8 @@ const OUT_BYTES_MAX: usize = 64 * 1024;
 pub(super) enum Phase {
     /// Nothing but a CONNECT is taken.
     AwaitingConnect,
+    /// CONNECT came; who it is has to be known before it is answered, or its refusal is held back.
+    AwaitingAuth,
     /// CONNECT came; the router has to say whether a session goes on before CONNACK can.
     AwaitingLink,
     /// CONNACK went.
@@ -58,6 +63,8 @@ pub(super) struct Session {
     pub(super) version: Version,
     /// Who it is; `None` in open mode, where all are in one namespace.
     pub(super) principal: Option<Arc<Principal>>,
+    /// Whether that is still so, for credentials that can be taken back.
+    pub(super) standing: Option<Standing>,
     pub(super) client_id: Box<str>,
     /// The client had none and is told this one.
     pub(super) is_id_assigned: bool,
@@ -90,6 +97,16 @@ impl Session {
     pub(super) fn mount(&self) -> Mount {
         self.principal.as_ref().map_or(Mount::Open, |principal| Mount::Tenant(principal.tenant.clone()))
     }
+
+    /// Its client id, in its namespace.
+    pub(super) fn name(&self) -> ClientName {
+        ClientName { mount: self.mount(), client_id: self.client_id.clone() }
+    }
+
+    /// Whose the client id is; `None` in open mode.
+    pub(super) fn owner(&self) -> Option<&str> {
+        self.principal.as_ref().map(|principal| &*principal.subject)
+    }
 }
 
 /// One connection.
@@ -109,6 +126,8 @@ pub(super) struct Connection {
     /// The names of the certificate that the client showed: its common name first, then its alternative names. Empty if it
     /// showed none.
     pub(super) certificate_names: Vec<Box<str>>,
+    /// The CONNECT that is not answered yet.
+    pub(super) pending: Option<Box<Pending>>,
     pub(super) session: Option<Box<Session>>,
     pub(super) route: Option<Route>,
     pub(super) acks: AckRing,
@@ -157,6 +176,7 @@ impl Connection {
             silence_max: 0,
             over_limit,
             certificate_names: Vec::new(),
+            pending: None,
             session: None,
             route: None,
             acks: AckRing::default(),
@@ -176,6 +196,11 @@ impl Connection {
     /// The socket, to register it.
     pub(super) fn socket_mut(&mut self) -> &mut TcpStream {
         self.stream.socket_mut()
+    }
+
+    /// Where it comes from; `None` if it is gone.
+    pub(super) fn peer(&mut self) -> Option<IpAddr> {
+        self.stream.socket_mut().peer_addr().ok().map(|address| address.ip())
     }
 
     /// The protocol version, once CONNECT told it.

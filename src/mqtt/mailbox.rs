@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 
 use super::close::Close;
 use super::router::FromRouter;
+use crate::auth::Verdict;
 use crate::pipeline::{Batch, Origin};
 
 /// A connection of a worker: its place, and which of the connections that had that place it is.
@@ -23,6 +24,8 @@ pub(super) struct ConnectionRef {
 pub(super) enum Message {
     /// Serve this one, of the listener with this number. Over the limit, it only gets its refusal.
     Accepted { socket: TcpStream, listener: u8, over_limit: bool },
+    /// Who a connection is that waits to be told.
+    Authenticated { connection: ConnectionRef, verdict: Verdict },
     /// A batch came back from a shard.
     Judged { shard: usize, batch: Batch },
     /// The router has something for a connection.

@@ -18,6 +18,7 @@ pub mod codec;
 mod config;
 mod connect;
 mod connection;
+mod credentials;
 mod fanout;
 mod frame;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use stats::Stats;
 pub use transport::{Origins, Transport};
 pub use unready::Unready;
 
+use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::live::Feed;
 use crate::pipeline::Ingress;
@@ -73,6 +75,21 @@ use outbox::{BATCHES_IN_FLIGHT_MAX, Outbox};
 use router::Router;
 use stats::Tally;
 use worker::{Context, WAKER, Worker};
+
+/// What the door works with.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// Says who connects.
+    pub authority: &'a Authority,
+    /// Receive times.
+    pub clock: &'a Clock,
+    /// Takes the fixes.
+    pub ingress: &'a Ingress,
+    /// Takes everything else.
+    pub router: &'a Router,
+    /// The accepted fixes, for subscribers.
+    pub feed: &'a Feed,
+}
 
 /// The running door.
 #[derive(Debug)]
@@ -91,15 +108,8 @@ impl Door {
     /// # Errors
     /// The operating system gives no thread or no event queue, the shards have no room for so many workers, or an ingest
     /// topic or a rule is none, which [`Config::check_ingest`] and [`Config::check_acl`] tell beforehand.
-    pub fn start(
-        listeners: Vec<Listener>,
-        stats: Arc<Stats>,
-        config: &Config,
-        clock: &Clock,
-        ingress: &Ingress,
-        router: &Router,
-        feed: &Feed,
-    ) -> io::Result<Self> {
+    pub fn start(listeners: Vec<Listener>, stats: Arc<Stats>, config: &Config, parts: Parts<'_>) -> io::Result<Self> {
+        let Parts { authority, clock, ingress, router, feed } = parts;
         let worker_count = match config.workers {
             0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
             workers => workers,
@@ -121,7 +131,7 @@ impl Door {
         let config = Arc::new(config.clone());
         let transports: Arc<[Transport]> = listeners.iter().map(|listener| listener.transport.clone()).collect();
         stats.name_listeners(transports.iter().map(Transport::as_str).collect());
-        let clients = Arc::new(Clients::default());
+        let clients = Arc::new(Clients::new(config.router.sessions_max));
         let mut workers = Vec::with_capacity(worker_count);
         let has_failed = Arc::new(AtomicBool::new(false));
         for (worker, poll) in polls.into_iter().enumerate() {
@@ -138,6 +148,7 @@ impl Door {
                 outbox: Outbox::new(ingress.clone(), claim, &mailboxes[worker]),
                 router: router.clone(),
                 clients: Arc::clone(&clients),
+                authority: authority.clone(),
                 mailboxes: Arc::clone(&mailboxes),
                 now: clock.now(),
                 now_tick: 0,

@@ -1,7 +1,6 @@
 //! What a connection's packets mean: CONNECT, telemetry by the fast path, and everything else to the router.
 
 use super::acks::AckKind;
-use super::clients::ClientRef;
 use super::close::Close;
 use super::codec::{self, ClientPacket, Malformed, ServerPacket, Version};
 use super::connection::{Connection, Phase};
@@ -35,7 +34,7 @@ impl Connection {
     pub(super) fn may_take(&self, context: &Context) -> bool {
         match self.phase {
             Phase::AwaitingConnect => true,
-            Phase::AwaitingLink | Phase::Lingering => false,
+            Phase::AwaitingAuth | Phase::AwaitingLink | Phase::Lingering => false,
             Phase::Open => {
                 let Some(session) = &self.session else { return false };
                 let is_window_open =
@@ -185,14 +184,13 @@ impl Connection {
     pub(super) fn end_session(&mut self, context: &mut Context, why: Close) {
         self.say_goodbye(why);
         let Some(session) = self.session.take() else { return };
-        let me = ClientRef { worker: context.worker, connection: self.me };
-        context.clients.leave(&session.client_id, me);
+        let session_expiry_s = match why {
+            Close::ByClient { session_expiry_s, .. } => session_expiry_s,
+            _ => None,
+        };
+        self.leave_name(context, &session, session_expiry_s);
         if let Some(link) = session.link {
             let fate = if why.publishes_will() { WillFate::Publish } else { WillFate::Discard };
-            let session_expiry_s = match why {
-                Close::ByClient { session_expiry_s, .. } => session_expiry_s,
-                _ => None,
-            };
             link.close(fate, session_expiry_s);
         }
         if let Some(will) = session.ingest_will

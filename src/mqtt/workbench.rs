@@ -18,6 +18,7 @@ use super::router::Router;
 use super::stats::Tally;
 use super::transport::Transport;
 use super::worker::{Context, WAKER};
+use crate::auth::Authority;
 use crate::fix::Verdict;
 use crate::geo::GeoIndex;
 use crate::journal;
@@ -63,7 +64,8 @@ impl Workbench {
             ingress: ingress.clone(),
             outbox: Outbox::new(ingress, claim, &mailbox),
             router: Router::start(config.router.clone()).unwrap(),
-            clients: Arc::new(Clients::default()),
+            clients: Arc::new(Clients::new(config.router.sessions_max)),
+            authority: Authority::open(),
             mailboxes: vec![Arc::clone(&mailbox)].into(),
             now: TimestampMs(1_700_000_000_000),
             now_tick: 0,
@@ -111,7 +113,7 @@ impl Workbench {
                 }
                 // Of clients that are gone; nobody else is here to be taken over.
                 Message::Routed { .. } | Message::Close { .. } => {}
-                Message::Accepted { .. } | Message::Stop => panic!("{message:?}"),
+                Message::Accepted { .. } | Message::Authenticated { .. } | Message::Stop => panic!("{message:?}"),
             }
         }
         connection.collect_acks();

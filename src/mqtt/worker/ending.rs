@@ -32,6 +32,7 @@ impl Worker {
             return;
         }
         let client_id = connection.session.as_ref().map(|session| session.client_id.clone()).unwrap_or_default();
+        connection.refuse_pending(why);
         connection.collect_acks();
         connection.end_session(&mut self.context, why);
         self.stats.disconnect(why, &client_id);
@@ -86,16 +87,18 @@ impl Worker {
                 Phase::AwaitingConnect | Phase::AwaitingLink => {
                     (now - connection.phase_since > connect_timeout).then_some(Close::ConnectTimeout)
                 }
+                Phase::AwaitingAuth => connection.refusal_due(now, connect_timeout),
                 Phase::Lingering => (now - connection.phase_since > LINGER).then_some(Close::Lost),
                 Phase::Open => {
                     let is_silent = connection.silence_max > 0
                         && !connection.is_paused
                         && now - connection.heard_at > connection.silence_max;
                     let is_blocked = connection.blocked_since.is_some_and(|since| now - since > WRITE_BLOCKED_MAX);
+                    let lapsed = || connection.session.as_ref()?.lapsed(self.context.now);
                     match (is_silent, is_blocked) {
                         (true, _) => Some(Close::KeepAliveTimeout),
                         (_, true) => Some(Close::WriteTimeout),
-                        _ => None,
+                        _ => lapsed(),
                     }
                 }
             };

@@ -29,6 +29,7 @@ use super::outbox::Outbox;
 use super::router::{FromRouter, Router};
 use super::stats::{Stats, Tally};
 use super::transport::Transport;
+use crate::auth::{Authority, Verdict};
 use crate::clock::Clock;
 use crate::pipeline::{Batch, Ingress};
 use crate::units::TimestampMs;
@@ -63,6 +64,7 @@ pub(super) struct Context {
     pub(super) outbox: Outbox,
     pub(super) router: Router,
     pub(super) clients: Arc<Clients>,
+    pub(super) authority: Authority,
     /// Of all workers.
     pub(super) mailboxes: Arc<[Arc<Mailbox>]>,
     pub(super) now: TimestampMs,
@@ -249,6 +251,7 @@ impl Worker {
         for message in messages.drain(..) {
             match message {
                 Message::Accepted { socket, listener, over_limit } => self.accept(socket, listener, over_limit),
+                Message::Authenticated { connection, verdict } => self.authenticated(connection, verdict),
                 Message::Judged { shard, batch } => self.judged(shard, batch),
                 Message::Routed { connection, from_router, cost } => self.routed(connection, from_router, cost),
                 Message::Close { connection, why } => {
@@ -291,6 +294,20 @@ impl Worker {
         self.poll.registry().register(connection.socket_mut(), Token(key), interest)?;
         entry.insert(connection);
         Ok(key as u32)
+    }
+
+    fn authenticated(&mut self, at: ConnectionRef, verdict: Verdict) {
+        if !self.is_current(at) {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(at.key as usize) else { return };
+        if connection.phase != Phase::AwaitingAuth {
+            return;
+        }
+        match connection.authenticated(&mut self.context, verdict) {
+            Ok(()) => self.mark_dirty(at.key),
+            Err(why) => self.close(at.key, why),
+        }
     }
 
     fn judged(&mut self, shard: usize, batch: Batch) {

@@ -1,0 +1,128 @@
+//! Who a CONNECT says it is: asked of the authority, waited for without reading on, and answered.
+//!
+//! While the answer is waited for the connection is in [`Phase::AwaitingAuth`]: what it sends stays unread, and
+//! `mqtt.connect_timeout_s` goes on. A refusal that has to be held back stays in that phase until it is due or that time is
+//! over, which the worker's sweep sees.
+
+use super::close::Close;
+use super::codec::{Connect, Version};
+use super::connection::{Connection, Phase, Session};
+use super::mailbox::Message;
+use super::worker::{Context, TICKS_PER_S, Tick};
+use crate::auth::{Credentials, Denied, Refusal, Verdict};
+use crate::units::TimestampMs;
+
+/// A CONNECT that is not answered yet.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// The authority has it.
+    Asked(Connect),
+    /// It is refused when the time has come.
+    Refused {
+        /// How the client can be told.
+        version: Version,
+        /// Why.
+        why: Close,
+        /// From when on.
+        due: Tick,
+    },
+}
+
+impl Connection {
+    /// Asks who it is, and begins its session if that is known at once.
+    pub(super) fn authenticate(&mut self, context: &mut Context, mut connect: Connect) -> Result<(), Close> {
+        if context.authority.is_open() {
+            return self.begin_session(context, connect, None);
+        }
+        let credentials = self.credentials(&mut connect);
+        let (mailbox, me) = (context.mailboxes[context.worker].clone(), self.me);
+        let tell = move |verdict| mailbox.send(Message::Authenticated { connection: me, verdict });
+        self.phase = Phase::AwaitingAuth;
+        self.phase_since = context.now_tick;
+        match context.authority.ask(credentials, self.peer(), context.now, tell) {
+            Some(verdict) => self.judge(context, connect, verdict),
+            None => {
+                self.pending = Some(Box::new(Pending::Asked(connect)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the answer that was waited for.
+    pub(super) fn authenticated(&mut self, context: &mut Context, verdict: Verdict) -> Result<(), Close> {
+        match self.pending.take().map(|pending| *pending) {
+            Some(Pending::Asked(connect)) => self.judge(context, connect, verdict),
+            other => {
+                self.pending = other.map(Box::new);
+                Ok(())
+            }
+        }
+    }
+
+    /// A password is shown by choice, a certificate by whoever set the client up: the password counts.
+    fn credentials(&mut self, connect: &mut Connect) -> Credentials {
+        let certificate_names = std::mem::take(&mut self.certificate_names);
+        match (connect.username.take(), connect.password.take()) {
+            (None, None) if certificate_names.is_empty() => Credentials::None,
+            (None, None) => Credentials::Certificate(certificate_names),
+            (user, password) => Credentials::Password {
+                user: user.unwrap_or_default(),
+                password: password.unwrap_or_default().to_vec(),
+            },
+        }
+    }
+
+    fn judge(&mut self, context: &mut Context, connect: Connect, verdict: Verdict) -> Result<(), Close> {
+        let Denied { refusal, delay } = match verdict {
+            Ok(admitted) => return self.begin_session(context, connect, Some(admitted)),
+            Err(denied) => denied,
+        };
+        let why = match refusal {
+            Refusal::Busy => Close::AuthBusy,
+            Refusal::Missing => Close::NotAuthorized,
+            _ => Close::BadCredentials,
+        };
+        let version = connect.version;
+        if delay.is_zero() {
+            self.pending = Some(Box::new(Pending::Refused { version, why, due: context.now_tick }));
+            return Err(why);
+        }
+        let ticks = delay.as_millis() * u128::from(TICKS_PER_S) / 1_000;
+        let due = context.now_tick.saturating_add(ticks as Tick);
+        self.pending = Some(Box::new(Pending::Refused { version, why, due }));
+        Ok(())
+    }
+
+    /// Why a connection that waits for its answer has to end now, if it has: its refusal is due, or it has waited for
+    /// as long as a CONNECT may take.
+    pub(super) fn refusal_due(&self, now: Tick, connect_timeout: Tick) -> Option<Close> {
+        let is_late = now - self.phase_since > connect_timeout;
+        match self.pending.as_deref() {
+            Some(Pending::Refused { why, due, .. }) if *due <= now || is_late => Some(*why),
+            Some(Pending::Asked(_)) if is_late => Some(Close::AuthBusy),
+            _ => None,
+        }
+    }
+
+    /// Answers a CONNECT that waits, where there is anything to say.
+    pub(super) fn refuse_pending(&mut self, why: Close) {
+        let version = match self.pending.take().map(|pending| *pending) {
+            Some(Pending::Asked(connect)) => connect.version,
+            Some(Pending::Refused { version, .. }) => version,
+            None => return,
+        };
+        if let Some(reason) = why.reason_code() {
+            self.refuse_connect(version, reason);
+        }
+    }
+}
+
+impl Session {
+    /// Why whoever came in may stay no longer, if so.
+    pub(super) fn lapsed(&self, now: TimestampMs) -> Option<Close> {
+        if self.standing.as_ref().is_some_and(crate::auth::Standing::is_revoked) {
+            return Some(Close::Revoked);
+        }
+        self.principal.as_ref().is_some_and(|principal| principal.is_expired(now)).then_some(Close::Expired)
+    }
+}
