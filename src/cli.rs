@@ -2,8 +2,10 @@
 
 mod backup;
 mod decode;
+mod device;
 mod journal;
 mod rejected;
+mod token;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -12,6 +14,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use rhumb::auth::SecretError;
+use rhumb::auth::devices::file::DevicesError;
 use rhumb::codec::Codec;
 use rhumb::config::{Config, Invalid, Origin, Sources};
 use rhumb::engine::{self, Engine};
@@ -66,6 +70,10 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make the data directory of a backup
     Restore(backup::RestoreArgs),
+    /// Print a token for tenant and role, which MQTT takes as password and HTTP as bearer
+    Token(token::Args),
+    /// Say which devices may come in with a password
+    Device(device::DeviceArgs),
     /// Check the configuration, as a start would
     CheckConfig {
         /// Print the configuration that is in effect
@@ -125,7 +133,7 @@ enum Exit {
     JournalIo = 74,
     /// Another process has the data directory.
     InUse = 75,
-    /// The configuration is wrong.
+    /// The configuration is wrong, or a file of credentials.
     Config = 78,
     /// A second Ctrl-C: 128 and the signal's number, as shells have it.
     Interrupted = 130,
@@ -136,6 +144,11 @@ impl From<Exit> for ExitCode {
         Self::from(exit as u8)
     }
 }
+
+/// A command line that is well formed and makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misused(String);
 
 /// The code for what went wrong.
 fn exit_of(error: &anyhow::Error) -> Exit {
@@ -180,6 +193,19 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             _ => Exit::JournalIo,
         };
     }
+    if error.is::<Misused>() {
+        return Exit::Usage;
+    }
+    if error.is::<SecretError>() {
+        return Exit::Config;
+    }
+    if let Some(error) = error.downcast_ref::<DevicesError>() {
+        return match error {
+            DevicesError::Taken(_) | DevicesError::Unknown(_) | DevicesError::Ambiguous(_) => Exit::Usage,
+            DevicesError::Line { .. } => Exit::Config,
+            DevicesError::Io { .. } => Exit::CannotCreate,
+        };
+    }
     if error.is::<backup::Unreachable>() {
         return Exit::Unavailable;
     }
@@ -188,7 +214,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     }
     match error.downcast_ref::<engine::Failure>() {
         Some(engine::Failure::Journal(_) | engine::Failure::Mismatch(_)) => Exit::JournalIo,
-        Some(engine::Failure::Certificate(_)) => Exit::Config,
+        Some(engine::Failure::Certificate(_) | engine::Failure::Credentials(_)) => Exit::Config,
         Some(engine::Failure::Listen(_)) => Exit::Unavailable,
         Some(engine::Failure::DataDir(_)) => Exit::CannotCreate,
         Some(engine::Failure::InUse(_)) => Exit::InUse,
@@ -245,6 +271,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Journal(args) => Ok(journal::run(&config, args)?),
         Command::Backup(args) => backup::back_up(&config, &args),
         Command::Restore(args) => backup::restore(&config, &args),
+        Command::Token(args) => token::run(&config, args),
+        Command::Device(args) => device::run(&config, args),
         Command::CheckConfig { print } => {
             engine::check_files(&config)?;
             let text = if print { config.to_toml() } else { "ok\n".to_owned() };

@@ -1,5 +1,5 @@
-//! `rhumb backup` and `rhumb restore`: of the data directory itself where no engine runs on it, through the engine's operator port
-//! where one does.
+//! `rhumb backup` and `rhumb restore`: of the data directory itself where no engine runs on it, through the engine's
+//! operator port where one does.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
@@ -13,7 +13,10 @@ use clap::Args;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
+use rhumb::auth::tokens::Claims;
+use rhumb::auth::{self, Mode, Role, TENANT_DEFAULT};
 use rhumb::backup::{Manifest, Progress};
+use rhumb::clock::Clock;
 use rhumb::config::Config;
 use rhumb::engine::{self, Addresses, Failure};
 use serde_json::{Value, json};
@@ -21,6 +24,9 @@ use tokio::net::TcpStream;
 
 /// How often a running engine is asked how far it is.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How long the token is good for that the engine is asked with.
+const TOKEN_S: i64 = 24 * 3_600;
 
 /// Longest answer of the operator's port that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -57,7 +63,7 @@ pub(super) fn back_up(config: &Config, args: &BackupArgs) -> anyhow::Result<()> 
             let addresses = Addresses::of_running(config).ok_or(error)?;
             let directory = std::path::absolute(&args.directory).context("where is the backup to go")?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(ask_engine(addresses.admin, &directory))?
+            runtime.block_on(ask_engine(addresses.admin, &directory, operators_token(config)?.as_deref()))?
         }
         Err(error) => return Err(error),
     };
@@ -81,14 +87,33 @@ fn tell(done: &str, directory: &Path, manifest: &Manifest) -> anyhow::Result<()>
         .context("cannot write to standard output")
 }
 
+/// A token for the operator's port of the engine that runs on this data directory, whose secret whoever may read it can
+/// sign with; `None` in open mode.
+fn operators_token(config: &Config) -> anyhow::Result<Option<String>> {
+    if config.auth.mode == Mode::Open {
+        return Ok(None);
+    }
+    let tenant = Some(&config.auth.operator_tenant).filter(|tenant| !tenant.is_empty());
+    let role = Role::OpsAdmin.as_str().to_owned();
+    let claims = Claims {
+        sub: "rhumb-backup".to_owned(),
+        tenant: tenant.map_or(TENANT_DEFAULT, String::as_str).to_owned(),
+        role,
+        driver: None,
+        exp: (Clock::System.now().0 / 1_000 + TOKEN_S) as f64,
+        nbf: None,
+    };
+    Ok(Some(auth::sign(&config.data_dir, &claims)?.0))
+}
+
 /// Has the engine that listens here make a backup, and waits until it is done.
-async fn ask_engine(operator: SocketAddr, directory: &Path) -> anyhow::Result<Manifest> {
+async fn ask_engine(operator: SocketAddr, directory: &Path, token: Option<&str>) -> anyhow::Result<Manifest> {
     let wanted = json!({ "directory": directory }).to_string();
-    call(operator, Method::POST, Body::from(wanted)).await?;
+    call(operator, token, Method::POST, Body::from(wanted)).await?;
     let bar =
         ProgressBar::no_length().with_style(ProgressStyle::with_template("{bytes} copied, {binary_bytes_per_sec}")?);
     loop {
-        match call(operator, Method::GET, Body::empty()).await? {
+        match call(operator, token, Method::GET, Body::empty()).await? {
             Progress::Running { bytes, .. } if io::stderr().is_terminal() => bar.set_position(bytes),
             Progress::Running { .. } => {}
             Progress::Done { manifest, .. } => return Ok(manifest),
@@ -100,9 +125,9 @@ async fn ask_engine(operator: SocketAddr, directory: &Path) -> anyhow::Result<Ma
 }
 
 /// One request to `/admin/backup`.
-async fn call(operator: SocketAddr, method: Method, body: Body) -> anyhow::Result<Progress> {
+async fn call(operator: SocketAddr, token: Option<&str>, method: Method, body: Body) -> anyhow::Result<Progress> {
     let (status, answer) =
-        exchange(operator, method, body).await.map_err(|error| Unreachable(format!("{operator}: {error:#}")))?;
+        exchange(operator, token, method, body).await.map_err(|error| Unreachable(format!("{operator}: {error:#}")))?;
     if status.is_success() {
         return Ok(serde_json::from_slice(&answer)?);
     }
@@ -110,16 +135,24 @@ async fn call(operator: SocketAddr, method: Method, body: Body) -> anyhow::Resul
     Err(GivenUp(problem["detail"].as_str().unwrap_or(status.as_str()).to_owned()).into())
 }
 
-async fn exchange(operator: SocketAddr, method: Method, body: Body) -> anyhow::Result<(StatusCode, Vec<u8>)> {
+async fn exchange(
+    operator: SocketAddr,
+    token: Option<&str>,
+    method: Method,
+    body: Body,
+) -> anyhow::Result<(StatusCode, Vec<u8>)> {
     let stream = TcpStream::connect(operator).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri("/admin/backup")
         .header(header::HOST, operator.to_string())
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(body)?;
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(body)?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     let answer = to_bytes(Body::new(response.into_body()), ANSWER_BYTES_MAX).await?;
