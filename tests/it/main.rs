@@ -8,6 +8,7 @@
 mod support;
 
 mod acl;
+mod auth;
 mod backup;
 mod books;
 mod clients;

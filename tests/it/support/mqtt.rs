@@ -1,7 +1,9 @@
 //! A bare MQTT client: packets in, packets out, wrong ones too.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+
+use rustix::net::{AddressFamily, SocketType, bind, socket};
 
 use super::PATIENCE;
 
@@ -90,6 +92,33 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, version }
+    }
+
+    /// A connection on which a CONNECT with credentials was sent.
+    pub(crate) fn open_as(address: SocketAddr, version: Version, shown: Shown<'_>) -> Self {
+        let mut client = Self::open(address, version);
+        client.send(&connect_as(version, shown)).unwrap();
+        client
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) fn open_as_from(from: IpAddr, address: SocketAddr, version: Version, shown: Shown<'_>) -> Self {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::new(from, 0)).unwrap();
+        rustix::net::connect(&socket, &address).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Self { stream, version };
+        client.send(&connect_as(version, shown)).unwrap();
+        client
+    }
+
+    /// Whether something came that was not read yet, or the connection ended.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let heard = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !matches!(heard, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
     /// A client that was let in.
@@ -196,6 +225,35 @@ pub(crate) fn connect(version: Version, client_id: &str, keep_alive_s: u16) -> V
         body.push(0);
     }
     text(&mut body, client_id.as_bytes());
+    packet(0x10, &body)
+}
+
+/// What a CONNECT shows of who it is, and whether its session is kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shown<'a> {
+    pub(crate) client_id: &'a str,
+    pub(crate) user: Option<&'a str>,
+    pub(crate) password: Option<&'a str>,
+    /// For an hour after the connection ends.
+    pub(crate) keeps_session: bool,
+}
+
+/// CONNECT with credentials.
+pub(crate) fn connect_as(version: Version, shown: Shown<'_>) -> Vec<u8> {
+    let Shown { client_id, user, password, keeps_session } = shown;
+    let flags = [(!keeps_session, 0x02), (password.is_some(), 0x40), (user.is_some(), 0x80)];
+    let mut body = Vec::new();
+    text(&mut body, b"MQTT");
+    body.push(version as u8);
+    body.push(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum());
+    body.extend_from_slice(&60_u16.to_be_bytes());
+    if version == Version::V5 {
+        // Session expiry interval.
+        body.extend_from_slice(if keeps_session { &[5, 0x11, 0, 0, 0x0E, 0x10] } else { &[0] });
+    }
+    for field in [Some(client_id), user, password].into_iter().flatten() {
+        text(&mut body, field.as_bytes());
+    }
     packet(0x10, &body)
 }
 

@@ -40,6 +40,18 @@ pub(crate) fn mosquitto_pub(address: SocketAddr, version: Version, qos: u8, topi
     assert!(said.status.success(), "mosquitto_pub: {}", String::from_utf8_lossy(&said.stderr));
 }
 
+/// Publishes one message at QoS 1 with `mosquitto_pub` as somebody, and what it said.
+pub(crate) fn mosquitto_pub_as(
+    address: SocketAddr,
+    version: Version,
+    (user, password): (&str, &str),
+    topic: &str,
+    payload: &str,
+) -> Output {
+    let mut command = mosquitto("mosquitto_pub", address, version);
+    output_within(command.args(["-u", user, "-P", password, "-q", "1", "-t", topic, "-m", payload]), PATIENCE)
+}
+
 /// Starts a `mosquitto_sub` that leaves after `count` messages and prints topic and payload of each.
 pub(crate) fn mosquitto_sub(address: SocketAddr, version: Version, filter: &str, count: u32) -> Child {
     mosquitto_sub_with(address, version, &[], filter, count)
