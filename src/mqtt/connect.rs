@@ -137,7 +137,8 @@ impl Connection {
         let me = self.me;
         let Some(session) = &mut self.session else { return Ok(()) };
         let queue_bytes_max = context.config.subscriber_queue_bytes_max;
-        let outbound = Arc::new(Outbound::new(Arc::clone(&context.mailboxes[context.worker]), me, queue_bytes_max));
+        let mailbox = Arc::clone(&context.mailboxes[context.worker]);
+        let outbound = Arc::new(Outbound::new(mailbox, context.worker, me, queue_bytes_max));
         let link = context.router.attach(Attach {
             mount: session.mount(),
             client_id: session.client_id.to_string(),

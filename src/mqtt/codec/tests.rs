@@ -179,7 +179,7 @@ fn properties_and_reasons_of_mqtt_5() {
         content_type: Some(String::new()),
     };
     assert_eq!(publish.properties.as_deref(), Some(&properties));
-    assert_eq!((publish.topic.as_str(), &publish.payload[..]), ("", &b"hi"[..]));
+    assert_eq!((&*publish.topic, &publish.payload[..]), ("", &b"hi"[..]));
     let disconnect = decode(Version::V5, &packet(0xE0, b"\x04\x05\x11\0\0\0\x0A"));
     assert_eq!(disconnect, Ok(ClientPacket::Disconnect { reason: 4, session_expiry_s: Some(10) }));
     let rec = decode(Version::V5, &packet(0x50, b"\0\x01\x97\x06\x1F\0\x03why"));
@@ -385,7 +385,7 @@ proptest! {
         let properties = PublishProperties { message_expiry_s: expiry, user_properties: users, ..PublishProperties::default() };
         let properties = (is_v5 && properties != PublishProperties::default()).then(|| Box::new(properties));
         let pkid = if qos > 0 { 77 } else { 0 };
-        let publish = Publish { dup: qos > 1, qos, retain, topic, pkid, payload: payload.into(), properties };
+        let publish = Publish { dup: qos > 1, qos, retain, topic: topic.into(), pkid, payload: payload.into(), properties };
         let mut bytes = Vec::new();
         encode(version, &ServerPacket::Publish(publish.clone()), &mut bytes);
         prop_assert_eq!(decode(version, &bytes), Ok(ClientPacket::Publish(publish)));

@@ -15,7 +15,7 @@ fn a_delivery_has_the_lesser_qos() {
             }
             for published in [2, 0, 1, 0, 2_u8] {
                 let delivery = subscriber.received();
-                assert_eq!((delivery.topic.as_str(), delivery.qos), ("a/b", published.min(granted)));
+                assert_eq!((&*delivery.topic, delivery.qos), ("a/b", published.min(granted)));
                 assert!(!delivery.retain && !delivery.dup);
             }
             subscriber.hears_nothing();
@@ -97,7 +97,7 @@ fn retained_messages_come_at_once_and_go_with_an_empty_one() {
     subscriber.subscribe("r/#", 1);
     for _ in 0..299 {
         let delivery = subscriber.received();
-        assert!(delivery.retain && delivery.qos == 1 && delivery.topic != "r/2");
+        assert!(delivery.retain && delivery.qos == 1 && &*delivery.topic != "r/2");
     }
     subscriber.hears_nothing();
     publisher.publish(retained("r/1", "new"));
@@ -158,7 +158,7 @@ fn a_message_that_expired_is_not_delivered() {
     let subscriber = client(&router, "s");
     subscriber.subscribe("e/#", 0);
     let delivery = subscriber.received();
-    assert_eq!(delivery.topic, "e/100");
+    assert_eq!(&*delivery.topic, "e/100");
     assert!(delivery.properties.unwrap().message_expiry_s.unwrap() < 100, "what is left of it");
     subscriber.hears_nothing();
 }
@@ -247,10 +247,11 @@ fn tenants_do_not_hear_each_other() {
     });
     lost.publish(Publish { retain: true, ..message("t", 1, "secret") });
     drop(lost);
-    assert_eq!(acme.payload(), "secret");
-    for _ in 0..2 {
-        assert_eq!(acme.payload(), "gone");
-    }
+    // It comes by two filters, at the QoS of the first.
+    let secret = acme.received();
+    assert_eq!((&secret.payload[..], secret.qos), (&b"secret"[..], 1));
+    assert_eq!(acme.payload(), "gone");
+    acme.hears_nothing();
     for stranger in [&other, &open] {
         stranger.hears_nothing();
         stranger.subscribe("#", 2);
@@ -267,7 +268,7 @@ fn dollar_topics_are_off_wildcards() {
     wild.subscribe("+/a", 0);
     exact.subscribe("$thing/+", 0);
     exact.publish(message("$thing/a", 0, "x"));
-    assert_eq!(exact.received().topic, "$thing/a");
+    assert_eq!(&*exact.received().topic, "$thing/a");
     wild.hears_nothing();
 }
 
@@ -277,12 +278,12 @@ fn fixes_reach_subscribers_of_their_mount() {
     let subscriber = client_with(&router, "s", in_tenant("acme"));
     let acme = Mount::Tenant(TenantId::new("acme").unwrap());
     assert!(!router.has_subscribers(&acme));
-    router.publish_fix(&acme, "tenant/acme/driver/d1/location", 1, Bytes::from_static(b"nobody"));
+    router.publish_fix(acme.clone(), "tenant/acme/driver/d1/location", 1, Bytes::from_static(b"nobody"));
     subscriber.subscribe("tenant/acme/driver/+/location", 1);
     assert!(router.has_subscribers(&acme) && !router.has_subscribers(&Mount::Open));
     for number in 0..1_000 {
-        router.publish_fix(&acme, "tenant/acme/driver/d1/location", 1, Bytes::from(number.to_string()));
-        router.publish_fix(&Mount::Open, "tenant/acme/driver/d1/location", 1, Bytes::from_static(b"open"));
+        router.publish_fix(acme.clone(), "tenant/acme/driver/d1/location", 1, Bytes::from(number.to_string()));
+        router.publish_fix(Mount::Open, "tenant/acme/driver/d1/location", 1, Bytes::from_static(b"open"));
         if number % 50 == 49 {
             for expected in number - 49..=number {
                 assert_eq!(subscriber.payload(), expected.to_string());

@@ -1,7 +1,8 @@
-//! The seam with rumqttd's router behind it, as the door sees it.
+//! The seam as the door sees it.
 
 mod delivery;
 mod failure;
+mod restart;
 mod session;
 
 use std::cell::RefCell;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::ids::TenantId;
 use crate::mqtt::codec::{ClientPacket, Publish, PublishProperties, RetainHandling, ServerPacket, Subscription};
 
 /// Long enough for the busiest machine.
@@ -33,6 +33,12 @@ impl Deliver for TestOutbox {
         // The test may have let go of its client.
         let _ = self.sender.send(packet);
         if self.is_full.load(Ordering::SeqCst) { Flow::Pause } else { Flow::Continue }
+    }
+
+    fn hand_over(&self) {}
+
+    fn worker(&self) -> usize {
+        0
     }
 }
 
@@ -89,8 +95,12 @@ fn in_tenant(name: &str) -> impl FnOnce(&mut Attach) {
     move |attach| attach.mount = Mount::Tenant(tenant)
 }
 
+fn start_with(config: Config) -> Router {
+    Router::start(config, Surroundings::default()).unwrap()
+}
+
 fn start() -> Router {
-    Router::start(Config::default()).unwrap()
+    start_with(Config::default())
 }
 
 fn subscription(filter: &str, qos: u8) -> Subscription {
