@@ -147,6 +147,7 @@ impl Connection {
             session_expiry_s: session.session_expiry_s,
             will,
             receive_maximum: session.receive_maximum,
+            unreleased_max: if session.version == Version::V5 { context.config.in_flight_max } else { u16::MAX },
             packet_bytes_max: session.packet_bytes_max,
             outbox: Arc::clone(&outbound) as Arc<dyn Deliver>,
         });

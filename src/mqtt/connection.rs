@@ -318,12 +318,7 @@ impl std::fmt::Debug for Outbound {
 const DELIVERY_OVERHEAD_BYTES: usize = 64;
 
 impl Outbound {
-    pub(super) fn new(
-        mailbox: Arc<Mailbox>,
-        worker: usize,
-        connection: ConnectionRef,
-        queue_bytes_max: usize,
-    ) -> Self {
+    pub(super) fn new(mailbox: Arc<Mailbox>, worker: usize, connection: ConnectionRef, queue_bytes_max: usize) -> Self {
         Self {
             mailbox,
             worker,

@@ -73,11 +73,15 @@ impl Latest for LatestFixes {
             },
         };
         match driver {
-            Level::This(driver) => Box::new(fleets.into_iter().filter_map(move |(tenant, fleet)| {
-                fleet.latest(&driver).map(|fix| offer(&tenant, &driver, &fix))
-            })),
+            Level::This(driver) => Box::new(
+                fleets
+                    .into_iter()
+                    .filter_map(move |(tenant, fleet)| fleet.latest(&driver).map(|fix| offer(&tenant, &driver, &fix))),
+            ),
             Level::Any => Box::new(fleets.into_iter().flat_map(|(_, fleet)| {
-                (0..fleet.len()).filter_map(move |number| fleet.nth(number)).map(|(driver, fix)| offer_of(&driver, &fix))
+                (0..fleet.len())
+                    .filter_map(move |number| fleet.nth(number))
+                    .map(|(driver, fix)| offer_of(&driver, &fix))
             })),
         }
     }

@@ -146,7 +146,10 @@ fn the_last_fix_of_each_driver_is_offered_as_retained() {
         let mut lines: Vec<&str> = said.lines().collect();
         lines.sort_unstable();
         for (line, driver) in lines.iter().zip(["d1", "d2"]) {
-            assert!(line.starts_with(&format!("1 {} {{\"driver_id\":\"{driver}\"", topic("default", driver))), "{line}");
+            assert!(
+                line.starts_with(&format!("1 {} {{\"driver_id\":\"{driver}\"", topic("default", driver))),
+                "{line}"
+            );
             assert!(line.contains("2023-11-14T22:13:22Z"), "the last of them: {line}");
         }
     }

@@ -5,7 +5,7 @@ use super::namespace::Namespace;
 use super::session::Answer;
 use super::subscribers::SessionKey;
 use super::turn::Turn;
-use super::{ClientPacket, FromRouter, ServerPacket};
+use super::{ClientPacket, CloseReason, FromRouter, ServerPacket};
 use crate::mqtt::codec::Publish;
 
 /// Reason codes from here on are failures.
@@ -51,7 +51,15 @@ impl Namespace {
     fn published(&mut self, key: SessionKey, publish: Publish, turn: &mut Turn) {
         let Some(session) = self.sessions.get_mut(key as usize) else { return };
         let (qos, pkid) = (publish.qos, publish.pkid);
-        if qos < 2 || session.received.insert(pkid) {
+        let unreleased_max = session.client.as_ref().map_or(u16::MAX, |client| client.unreleased_max);
+        let is_new = qos < 2 || !session.received.contains(&pkid);
+        if qos == 2 && is_new && session.received.len() >= usize::from(unreleased_max) {
+            return self.leave(key, CloseReason::ReceiveMaximumExceeded, turn);
+        }
+        if is_new {
+            if qos == 2 {
+                session.received.insert(pkid);
+            }
             let message = Message::published(publish, session.address.number, turn.now);
             self.publish(message, turn);
         }

@@ -63,7 +63,7 @@ impl Link {
     }
 
     fn tell(&self, command: Command) {
-        // Only arrivals and fixes are refused.
+        // Only arrivals are refused.
         drop(self.inbox.send(command));
     }
 }
@@ -127,9 +127,13 @@ impl Drop for Outbox {
     }
 }
 
+/// Packets that gather at most before they are handed over: workers are not to stand idle during a long fan-out.
+const GATHERED_MAX: usize = 256;
+
 /// Brings to connections what the router has for them, worker by worker.
 #[derive(Default)]
 pub(super) struct Post {
+    packets: usize,
     /// One outbox of each worker for whose connections something gathered.
     gathered: Vec<Arc<dyn Deliver>>,
 }
@@ -140,7 +144,12 @@ impl Post {
         if !self.gathered.iter().any(|other| other.worker() == worker) {
             self.gathered.push(Arc::clone(&outbox.deliver));
         }
-        outbox.deliver.deliver(packet)
+        let flow = outbox.deliver.deliver(packet);
+        self.packets += 1;
+        if self.packets >= GATHERED_MAX {
+            self.hand_over();
+        }
+        flow
     }
 
     /// The connection is to be closed.
@@ -151,6 +160,7 @@ impl Post {
 
     /// Hands over all that gathered.
     pub(super) fn hand_over(&mut self) {
+        self.packets = 0;
         for worker in self.gathered.drain(..) {
             worker.hand_over();
         }

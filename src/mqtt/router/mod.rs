@@ -114,8 +114,8 @@ impl Default for Config {
             subscriptions_max: 1_024,
             session_expiry_s_max: 7 * 24 * 3_600,
             stalled_s_max: 30,
-            queue_messages_max: 4_096,
-            queue_bytes_max: 1 << 20,
+            queue_messages_max: 10_000,
+            queue_bytes_max: 4 << 20,
             retained_max: 65_536,
             retained_bytes_max: 64 << 20,
             save_interval_s: 60,
@@ -162,6 +162,9 @@ pub struct Attach {
     pub will: Option<Will>,
     /// Most unacknowledged deliveries with QoS > 0 (3.1.1: 65,535).
     pub receive_maximum: u16,
+    /// Most publishes of the client at QoS 2 that it has not released; one more ends the connection with
+    /// [`CloseReason::ReceiveMaximumExceeded`] [MQTT-3.3.4-9]. At 3.1.1 clients are told no bound: 65,535.
+    pub unreleased_max: u16,
     /// Largest packet that the client takes, bytes; larger deliveries are dropped for it [MQTT-3.1.2-25].
     pub packet_bytes_max: Option<u32>,
     /// Where everything for this client goes.
@@ -201,6 +204,8 @@ pub enum CloseReason {
     TakenOver,
     /// The client did not read its deliveries for too long (0x97).
     Stalled,
+    /// More publishes at QoS 2 unreleased than the client was offered (0x93).
+    ReceiveMaximumExceeded,
     /// No room for another session (0x97).
     QuotaExceeded,
     /// The router failed and is being started anew, or is gone (0x88). Clients reconnect.
@@ -280,6 +285,7 @@ impl Router {
             will: attach.will,
             session_expiry_s: attach.session_expiry_s,
             receive_maximum: attach.receive_maximum.max(1),
+            unreleased_max: attach.unreleased_max,
             packet_bytes_max: attach.packet_bytes_max,
             paused_since: None,
         };
@@ -329,7 +335,7 @@ impl Router {
     /// Publishes an accepted fix to subscribers. Never blocks: with the queue full it is dropped and counted.
     pub fn publish_fix(&self, mount: Mount, topic: &str, qos: u8, payload: Bytes) {
         let message = Message::fix(topic.into(), payload, qos.min(2));
-        if self.inbox.send(Command::Fix(mount, message)).is_err() {
+        if self.inbox.send_fix((mount, message)).is_err() {
             self.shared.fixes_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -351,7 +357,7 @@ impl Router {
 
     /// Ends the router once what was sent before is done with. Blocks for that, [`STOP_MAX`] at most.
     pub fn stop(&self) {
-        // Only arrivals and fixes are refused.
+        // Only arrivals are refused.
         drop(self.inbox.send(Command::Stop));
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(STOP_MAX) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {

@@ -110,8 +110,10 @@ impl Namespace {
     }
 
     /// Ends the connection from this side.
-    fn leave(&mut self, key: SessionKey, reason: CloseReason, turn: &mut Turn) {
-        let Some(client) = self.sessions.get_mut(key as usize).and_then(|session| session.client.take()) else { return };
+    pub(super) fn leave(&mut self, key: SessionKey, reason: CloseReason, turn: &mut Turn) {
+        let Some(client) = self.sessions.get_mut(key as usize).and_then(|session| session.client.take()) else {
+            return;
+        };
         turn.links.remove(&client.link);
         turn.post.close(client.outbox, reason);
         self.detached(key, client.will, client.session_expiry_s, turn);
@@ -119,7 +121,9 @@ impl Namespace {
 
     /// The door ended the connection.
     pub(super) fn detach(&mut self, key: SessionKey, ending: Ending, turn: &mut Turn) {
-        let Some(client) = self.sessions.get_mut(key as usize).and_then(|session| session.client.take()) else { return };
+        let Some(client) = self.sessions.get_mut(key as usize).and_then(|session| session.client.take()) else {
+            return;
+        };
         turn.links.remove(&client.link);
         client.outbox.silence();
         let will = client.will.filter(|_| ending.will == WillFate::Publish);

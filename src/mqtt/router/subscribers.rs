@@ -135,7 +135,12 @@ mod tests {
 
     #[test]
     fn shared_filters_are_told_apart() {
-        let cases = [("$share/g/a/#", (Some("g"), "a/#")), ("a", (None, "a")), ("$share", (None, "$share")), ("$shared/g/a", (None, "$shared/g/a"))];
+        let cases = [
+            ("$share/g/a/#", (Some("g"), "a/#")),
+            ("a", (None, "a")),
+            ("$share", (None, "$share")),
+            ("$shared/g/a", (None, "$shared/g/a")),
+        ];
         for (filter, expected) in cases {
             assert_eq!(split_share(filter), expected);
         }

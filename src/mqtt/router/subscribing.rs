@@ -101,7 +101,10 @@ impl Namespace {
         let here = self.subscribers.at(plain);
         match group {
             Some(name) => {
-                here.join(name, Member { session: key, filter: Arc::clone(filter), qos, retain_as_published, identifier });
+                here.join(
+                    name,
+                    Member { session: key, filter: Arc::clone(filter), qos, retain_as_published, identifier },
+                );
             }
             None => here.put(Subscriber { session: key, qos, no_local, retain_as_published, identifier }),
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use slab::Slab;
 
-use super::inbox::{Command, Inbox};
+use super::inbox::{Command, Inbox, Taken};
 use super::latest::Latest;
 use super::message::Ms;
 use super::namespace::Namespace;
@@ -23,6 +23,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Commands between two looks at the clock.
 const COMMANDS_AT_ONCE: usize = 256;
+
+/// Timers of sessions that are gone, beyond as many as there are sessions, before they are cleared away.
+const TIMERS_SPARE: usize = 1_024;
 
 /// All namespaces, and what their steps share.
 struct Routing {
@@ -66,7 +69,9 @@ pub(super) fn run(start: Start, inbox: &Inbox, restored: SyncSender<()>) {
     if let Some(image) = image
         && panic::catch_unwind(AssertUnwindSafe(|| routing.restore(image))).is_err()
     {
-        tracing::error!("what was saved of the mqtt router makes it panic, which is a fault of the program's: beginning without it");
+        tracing::error!(
+            "what was saved of the mqtt router makes it panic, which is a fault of the program's: beginning without it"
+        );
         shared.forget_sessions();
         routing = new();
     }
@@ -128,21 +133,26 @@ impl Routing {
     }
 
     fn run(&mut self, inbox: &Inbox, saver: Option<&Saver>) {
-        let mut commands = Vec::new();
+        let mut taken = Taken::default();
         loop {
             self.look();
             saver.iter().for_each(|saver| self.save(saver));
             self.turn.post.hand_over();
-            if !inbox.take(&mut commands, self.wait()) {
+            if !inbox.take(&mut taken, self.wait()) {
                 return;
             }
-            for (number, command) in commands.drain(..).enumerate() {
+            for (number, command) in taken.commands.drain(..).enumerate() {
                 if number % COMMANDS_AT_ONCE == 0 {
                     self.look();
                 }
                 if self.command(command) == Life::Ends {
                     self.turn.post.hand_over();
                     return;
+                }
+            }
+            for (mount, message) in taken.fixes.drain(..) {
+                if let Some(index) = self.by_mount.get(&mount) {
+                    self.namespaces[*index].publish(message, &mut self.turn);
                 }
             }
         }
@@ -165,15 +175,17 @@ impl Routing {
                 self.free(address.namespace);
             }
         }
+        if self.turn.timers.len() > TIMERS_SPARE + 2 * self.turn.shared.sessions.len() {
+            let namespaces = &mut self.namespaces;
+            self.turn.timers.retain(|at, address| {
+                let session = namespaces.get_mut(address.namespace).and_then(|namespace| namespace.session(address));
+                session.is_some_and(|session| session.looked_at == at)
+            });
+        }
     }
 
     fn command(&mut self, command: Command) -> Life {
         match command {
-            Command::Fix(mount, message) => {
-                if let Some(index) = self.by_mount.get(&mount) {
-                    self.namespaces[*index].publish(message, &mut self.turn);
-                }
-            }
             Command::Packet(link, packet) => {
                 if let Some(address) = self.turn.links.get(&link).copied() {
                     self.namespaces[address.namespace].packet(address.session, *packet, &mut self.turn);

@@ -25,6 +25,17 @@ impl Timers {
         Some((at, Address { namespace, session, number }))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Keeps those that somebody still waits for.
+    pub(super) fn retain(&mut self, mut is_awaited: impl FnMut(Ms, Address) -> bool) {
+        self.0.retain(|Reverse((at, number, namespace, session))| {
+            is_awaited(*at, Address { namespace: *namespace, session: *session, number: *number })
+        });
+    }
+
     /// When the next comes.
     pub(super) fn next(&self) -> Ms {
         self.0.peek().map_or(Ms::NEVER, |Reverse((at, ..))| *at)
@@ -44,8 +55,12 @@ mod tests {
         }
         assert_eq!(timers.next(), Ms(10));
         assert_eq!(timers.due(Ms(9)), None);
-        let due: Vec<_> = std::iter::from_fn(|| timers.due(Ms(20))).map(|(at, address)| (at.0, address.number)).collect();
+        let due: Vec<_> =
+            std::iter::from_fn(|| timers.due(Ms(20))).map(|(at, address)| (at.0, address.number)).collect();
         assert_eq!(due, [(10, 2), (10, 4), (20, 3)]);
         assert_eq!(timers.next(), Ms(30));
+        timers.set(Ms(40), address(5));
+        timers.retain(|at, address| (at, address.number) == (Ms(40), 5));
+        assert_eq!((timers.len(), timers.next()), (1, Ms(40)));
     }
 }

@@ -223,7 +223,8 @@ mod tests {
     }
 
     fn levels(of: &'static str) -> impl Strategy<Value = String> {
-        prop::collection::vec(prop::sample::select(of.split(' ').collect::<Vec<_>>()), 1..5).prop_map(|levels| levels.join("/"))
+        prop::collection::vec(prop::sample::select(of.split(' ').collect::<Vec<_>>()), 1..5)
+            .prop_map(|levels| levels.join("/"))
     }
 
     fn filter() -> impl Strategy<Value = String> {

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 
+use super::Config;
 use super::latest::Latest;
 use super::link::{LinkId, Post};
 use super::message::{Ms, SERVER};
 use super::session::{Address, Bounds};
 use super::shared::Shared;
 use super::timers::Timers;
-use super::Config;
 
 /// See the module.
 pub(super) struct Turn {

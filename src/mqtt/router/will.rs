@@ -1,8 +1,8 @@
 //! Wills: what is published for a client that was lost, at once or after a while.
 
 use super::message::Ms;
-pub(super) use crate::mqtt::codec::Will;
 use crate::mqtt::codec::Publish;
+pub(super) use crate::mqtt::codec::Will;
 
 /// A will that waits for its client to come back.
 #[derive(Clone, Debug)]

@@ -8,7 +8,9 @@ use super::super::will::{PendingWill, Will};
 use super::encode::{MAGIC, NO_LOCAL, RELEASED, RETAIN_AS_PUBLISHED, SENT, VERSION};
 use super::{Image, NamespaceImage, SessionImage};
 use crate::ids::TenantId;
-use crate::mqtt::codec::{ClientPacket, Publish, RetainHandling, Subscription, Version, decode as decode_packet, is_filter};
+use crate::mqtt::codec::{
+    ClientPacket, Publish, RetainHandling, Subscription, Version, decode as decode_packet, is_filter,
+};
 use crate::mqtt::router::Mount;
 use crate::packed::take_varint;
 use crate::units::TimestampMs;

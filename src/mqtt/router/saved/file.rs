@@ -7,9 +7,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use super::super::message::Ms;
+use super::Image;
 use super::decode::decode;
 use super::encode::encode;
-use super::Image;
 use crate::clock::Clock;
 use crate::units::TimestampMs;
 

@@ -36,7 +36,10 @@ impl Namespace {
             }
         }
         if left_out > 0 {
-            tracing::warn!(left_out, "mqtt sessions or retained messages left out that mqtt.router has no room for any more");
+            tracing::warn!(
+                left_out,
+                "mqtt sessions or retained messages left out that mqtt.router has no room for any more"
+            );
         }
         // When all are there: a will that is due by now has its subscribers.
         for key in keys {
@@ -49,7 +52,8 @@ impl Namespace {
         let (expiry_s_max, bounds) = (turn.config.session_expiry_s_max, turn.queue_bounds());
         let session = self.begin(client_id, turn);
         let key = session.address.session;
-        session.expires_at = if expiry_s_max == u32::MAX { expires_at } else { expires_at.min(turn.now.after_s(expiry_s_max)) };
+        session.expires_at =
+            if expiry_s_max == u32::MAX { expires_at } else { expires_at.min(turn.now.after_s(expiry_s_max)) };
         session.will = will;
         session.received.extend(received);
         session.outgoing = Outgoing::restored(VecDeque::from(in_flight), pkid_last);

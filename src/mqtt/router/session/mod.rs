@@ -39,6 +39,7 @@ pub(super) struct Client {
     pub(super) will: Option<Will>,
     pub(super) session_expiry_s: u32,
     pub(super) receive_maximum: u16,
+    pub(super) unreleased_max: u16,
     pub(super) packet_bytes_max: Option<u32>,
     /// Set while its outbox is full.
     pub(super) paused_since: Option<Ms>,
@@ -118,6 +119,7 @@ impl Session {
         if self.client.is_none() && queued.qos == 0 {
             return;
         }
+        turn.is_unsaved |= queued.qos > 0 && self.client.as_ref().is_none_or(|client| client.session_expiry_s > 0);
         let lost = self.outgoing.queue.push(queued, turn.queue_bounds());
         turn.lost(lost);
         self.flush(turn);
@@ -128,7 +130,8 @@ impl Session {
         while let Some(client) = &self.client
             && client.paused_since.is_none()
         {
-            let (version, bytes_max, receive_maximum) = (client.version, client.packet_bytes_max, client.receive_maximum);
+            let (version, bytes_max, receive_maximum) =
+                (client.version, client.packet_bytes_max, client.receive_maximum);
             if self.outgoing.is_idle() {
                 self.look_up_latest();
             }

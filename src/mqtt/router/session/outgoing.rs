@@ -104,7 +104,8 @@ impl Outgoing {
             });
         }
         let may_go = |queued: &mut Queued| queued.qos == 0 || is_open;
-        let queued = if self.retained.is_empty() { self.queue.pop(is_open)? } else { self.retained.pop_front_if(may_go)? };
+        let queued =
+            if self.retained.is_empty() { self.queue.pop(is_open)? } else { self.retained.pop_front_if(may_go)? };
         if queued.qos == 0 {
             return Some(Next::AtMostOnce(queued));
         }

@@ -84,6 +84,18 @@ fn qos_2_is_passed_on_once() {
 }
 
 #[test]
+fn who_releases_nothing_is_cut_at_its_receive_maximum() {
+    let router = start();
+    let publisher = client_with(&router, "p", |attach| attach.unreleased_max = 3);
+    for pkid in [1, 2, 3, 2] {
+        publisher.send(ClientPacket::Publish(Publish { pkid, ..message("a", 2, "x") }));
+        assert_eq!(publisher.packet(), ServerPacket::PubRec { pkid, reason: 0 });
+    }
+    publisher.send(ClientPacket::Publish(Publish { pkid: 4, ..message("a", 2, "x") }));
+    assert_eq!(publisher.closed(), CloseReason::ReceiveMaximumExceeded);
+}
+
+#[test]
 fn retained_messages_come_at_once_and_go_with_an_empty_one() {
     let router = start();
     let publisher = client(&router, "p");
@@ -296,4 +308,47 @@ fn fixes_reach_subscribers_of_their_mount() {
     while router.has_subscribers(&acme) {
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+#[test]
+fn overlapping_subscriptions_are_one_delivery() {
+    let router = start();
+    let (publisher, subscriber) = (client(&router, "p"), client(&router, "s"));
+    subscriber.subscribe_with(Some(1), Subscription { retain_as_published: true, ..subscription("a/#", 0) });
+    subscriber.subscribe_with(Some(2), subscription("a/+", 2));
+    subscriber.subscribe_with(Some(3), Subscription { no_local: true, ..subscription("+/b", 1) });
+    let other = client(&router, "other");
+    other.subscribe("a/b", 1);
+    publisher.publish(Publish { retain: true, ..message("a/b", 2, "x") });
+    let delivery = subscriber.received();
+    assert_eq!((delivery.qos, delivery.retain), (2, true));
+    let mut identifiers = delivery.properties.unwrap().subscription_identifiers;
+    identifiers.sort_unstable();
+    assert_eq!(identifiers, [1, 2, 3]);
+    subscriber.hears_nothing();
+    assert_eq!(other.received().qos, 1);
+    subscriber.publish(message("a/b", 2, "own"));
+    let mut identifiers = subscriber.received().properties.unwrap().subscription_identifiers;
+    identifiers.sort_unstable();
+    assert_eq!(identifiers, [1, 2], "the third is not told what it published itself");
+}
+
+#[test]
+fn what_a_share_member_leaves_behind_goes_to_another() {
+    let router = start();
+    let publisher = client(&router, "p");
+    let leaving = client_with(&router, "leaving", |attach| attach.receive_maximum = 3);
+    leaving.subscribe("$share/g/a", 2);
+    for (number, qos) in [(0, 1), (1, 2), (2, 1), (3, 1), (4, 2), (5, 0)] {
+        publisher.publish(message("a", qos, &number.to_string()));
+    }
+    let sent: Vec<_> = (0..3).map(|_| leaving.delivery()).collect();
+    leaving.send(ClientPacket::PubAck { pkid: sent[2].pkid });
+    assert_eq!(leaving.delivery().payload, "3");
+    let staying = client_with(&router, "staying", kept);
+    staying.subscribe("$share/g/a", 1);
+    drop(leaving);
+    let passed_on: Vec<_> = (0..3).map(|_| staying.payload()).collect();
+    assert_eq!(passed_on, ["0", "3", "4"], "not what was sent at QoS 2, was acknowledged, or may be lost");
+    staying.hears_nothing();
 }

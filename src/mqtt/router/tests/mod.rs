@@ -63,6 +63,7 @@ fn attach(client_id: &str) -> (Attach, Receiver<FromRouter>, Arc<AtomicBool>) {
         session_expiry_s: 0,
         will: None,
         receive_maximum: u16::MAX,
+        unreleased_max: u16::MAX,
         packet_bytes_max: None,
         outbox: Arc::new(TestOutbox { sender, is_full: Arc::clone(&is_full) }),
     };

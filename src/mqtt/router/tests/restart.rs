@@ -81,8 +81,14 @@ fn a_router_that_was_never_stopped_has_saved_what_it_had_a_while_ago() {
     let listener = client_with(&router, "l", kept);
     listener.subscribe("will", 1);
     drop(listener);
-    let will =
-        Will { topic: "will".into(), payload: Bytes::from_static(b"gone"), qos: 1, retain: false, delay_s: 0, properties: None };
+    let will = Will {
+        topic: "will".into(),
+        payload: Bytes::from_static(b"gone"),
+        qos: 1,
+        retain: false,
+        delay_s: 0,
+        properties: None,
+    };
     let connected = client_with(&router, "c", |attach| {
         kept(attach);
         attach.will = Some(will);
