@@ -361,7 +361,9 @@ impl Router {
         drop(self.inbox.send(Command::Stop));
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(STOP_MAX) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            tracing::error!("the router does not end, which is a fault of the program's");
+            tracing::error!(
+                "the mqtt router takes too long to end: what its sessions had since the last save may be lost"
+            );
         }
     }
 }

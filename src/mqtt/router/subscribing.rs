@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use hashbrown::hash_map::Entry;
-
 use super::message::Message;
 use super::namespace::Namespace;
 use super::session::{Backlog, Queued, Subscribed};
@@ -15,9 +13,6 @@ use crate::mqtt::codec::{RetainHandling, ServerPacket, Subscription};
 
 /// Retained messages that a session may have waiting; what its filters match beyond is not sent.
 const RETAINED_WAITING_MAX: usize = 65_536;
-
-/// Filters that a session may have waiting to be answered with latest fixes; those of further ones are not sent.
-const LATEST_WAITING_MAX: usize = 1_024;
 
 const QUOTA_EXCEEDED: u8 = 0x97;
 const NO_SUBSCRIPTION_EXISTED: u8 = 0x11;
@@ -62,34 +57,29 @@ impl Namespace {
         wants: &mut Vec<WantsRetained>,
         turn: &mut Turn,
     ) -> bool {
-        let Some(session) = self.sessions.get_mut(key as usize) else { return false };
-        let (group, plain) = split_share(&options.filter);
-        let count = session.subscriptions.len();
         let filter: Arc<str> = options.filter.as_str().into();
-        let subscribed = Subscribed { options: options.clone(), identifier };
-        let is_new = match session.subscriptions.entry(Arc::clone(&filter)) {
-            Entry::Occupied(mut there) => {
-                there.insert(subscribed);
-                false
-            }
-            Entry::Vacant(free) => {
-                if count >= turn.config.subscriptions_max || !has_place(plain) {
-                    return false;
-                }
-                free.insert(subscribed);
-                turn.shared.subscribed(&self.mount);
-                true
-            }
-        };
+        let (group, plain) = split_share(&filter);
+        let Some(session) = self.sessions.get_mut(key as usize) else { return false };
+        let is_new = !session.subscriptions.contains_key(&*filter);
+        if is_new && (session.subscriptions.len() >= turn.config.subscriptions_max || !has_place(plain)) {
+            return false;
+        }
+        if is_new {
+            turn.shared.subscribed(&self.mount);
+        }
+        let (qos, retain_handling, is_shared) = (options.qos, options.retain_handling, group.is_some());
         self.stand(key, &filter, &options, identifier);
-        let wants_retained = match options.retain_handling {
+        if let Some(session) = self.sessions.get_mut(key as usize) {
+            session.subscriptions.insert(Arc::clone(&filter), Subscribed { options, identifier });
+        }
+        let wants_retained = match retain_handling {
             RetainHandling::Always => true,
             RetainHandling::IfNew => is_new,
             RetainHandling::Never => false,
         };
         // Not to a share (section 4.8.2).
-        if wants_retained && group.is_none() {
-            wants.push(WantsRetained { filter, qos: options.qos, identifier });
+        if wants_retained && !is_shared {
+            wants.push(WantsRetained { filter, qos, identifier });
         }
         true
     }
@@ -134,11 +124,11 @@ impl Namespace {
         let room = RETAINED_WAITING_MAX.saturating_sub(session.outgoing.retained.len());
         let matching = self.retained.matching(&wants.filter, turn.now);
         session.outgoing.retained.extend(matching.take(room).map(queued));
-        if let Some(latest) = &turn.latest
-            && session.latest.len() < LATEST_WAITING_MAX
-        {
+        if let Some(latest) = &turn.latest {
+            session.latest.retain(|backlog| backlog.filter != wants.filter);
             let offers = latest.matching(&self.mount, &wants.filter);
-            session.latest.push_back(Backlog { offers, qos: wants.qos, identifier: wants.identifier });
+            let filter = Arc::clone(&wants.filter);
+            session.latest.push_back(Backlog { filter, offers, qos: wants.qos, identifier: wants.identifier });
         }
         session.flush(turn);
     }
@@ -151,6 +141,7 @@ impl Namespace {
                 reasons.push(NO_SUBSCRIPTION_EXISTED);
                 continue;
             }
+            session.latest.retain(|backlog| *backlog.filter != **filter);
             self.unstand(filter, key);
             turn.shared.unsubscribed(&self.mount, 1);
             reasons.push(0);

@@ -89,6 +89,7 @@ pub(super) fn run(start: Start, inbox: &Inbox, restored: SyncSender<()>) {
             let index = routing.namespace(&mount);
             routing.namespaces[index].retained = retained;
         }
+        routing.turn.is_unsaved = true;
     }
     if let Some(saver) = saver {
         saver.finish(routing.turn.is_unsaved.then(|| routing.image()));
@@ -141,6 +142,12 @@ impl Routing {
             if !inbox.take(&mut taken, self.wait()) {
                 return;
             }
+            // Whoever subscribes now was not there when these came.
+            for (mount, message) in taken.fixes.drain(..) {
+                if let Some(index) = self.by_mount.get(&mount) {
+                    self.namespaces[*index].publish(message, &mut self.turn);
+                }
+            }
             for (number, command) in taken.commands.drain(..).enumerate() {
                 if number % COMMANDS_AT_ONCE == 0 {
                     self.look();
@@ -148,11 +155,6 @@ impl Routing {
                 if self.command(command) == Life::Ends {
                     self.turn.post.hand_over();
                     return;
-                }
-            }
-            for (mount, message) in taken.fixes.drain(..) {
-                if let Some(index) = self.by_mount.get(&mount) {
-                    self.namespaces[*index].publish(message, &mut self.turn);
                 }
             }
         }

@@ -27,7 +27,7 @@ fn message(number: u8, expires_at: Ms) -> Arc<Message> {
         topic: format!("a/{number}").into(),
         payload: Bytes::copy_from_slice(&[number]),
         qos: number % 3,
-        retain: number % 2 == 0,
+        retain: number.is_multiple_of(2),
         publisher: SERVER,
         expires_at,
         properties: (number > 100).then(|| Box::new(properties)),

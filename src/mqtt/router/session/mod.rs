@@ -55,6 +55,7 @@ pub(super) struct Subscribed {
 
 /// Latest fixes that a subscription asked for.
 pub(super) struct Backlog {
+    pub(super) filter: Arc<str>,
     pub(super) offers: Box<dyn Iterator<Item = Offer> + Send>,
     /// Most QoS of their deliveries.
     pub(super) qos: u8,
@@ -159,7 +160,7 @@ impl Session {
     /// client has.
     fn look_up_latest(&mut self) {
         while let Some(backlog) = self.latest.front_mut() {
-            let Backlog { offers, qos, identifier } = backlog;
+            let Backlog { offers, qos, identifier, .. } = backlog;
             let qos = OFFER_QOS.min(*qos);
             let identifiers: Box<[u32]> = if *identifier == 0 { Box::default() } else { Box::new([*identifier]) };
             let queued = offers.take(OFFERS_AT_ONCE).map(|(topic, payload)| Queued {

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod failure;
+mod latest;
 mod restart;
 mod session;
 

@@ -49,7 +49,7 @@ fn sessions_and_retained_messages_outlive_a_router() {
     assert!(router.has_session(&acme, "s") && !router.has_session(&Mount::Open, "s"));
     let again = client_with(&router, "s", in_acme);
     assert!(again.session_present);
-    assert_eq!(again.packet(), ServerPacket::Publish(Publish { dup: true, ..one.clone() }));
+    assert_eq!(again.packet(), ServerPacket::Publish(Publish { dup: true, ..one }));
     assert_eq!(again.packet(), ServerPacket::PubRel { pkid: two.pkid, reason: 0 });
     let three = again.delivery();
     assert!(three.dup && &*three.topic == "a/3" && three.qos == 2);
