@@ -30,8 +30,8 @@
 //!   rumqttc's is the independent reader in the codec's tests.
 //! - **The router behind the MQTT door is our own too** ([`mqtt::router`]). rumqttd 0.20's stood there first, asked for
 //!   matching and queues only: its own server reaches 1.1 to 9.5 µs a publish and lost 93,000 of a million from connections
-//!   that hung up. It acknowledges for a subscriber that fell behind, keeps every filter and topic that it ever saw, mixes up
-//!   share groups of one name, can save nothing, and takes 40 kB a session; a tenant was a prefix of every name in it. Ours
+//!   that hung up. It passes over what a slow subscriber has yet to read, keeps every filter and topic that it ever saw, mixes
+//!   up share groups of one name, can save nothing, and takes 40 kB a session; a tenant was a prefix of every name in it. Ours
 //!   gives each tenant a tree, sessions and retained messages of its own, owned by one thread outright, so that nothing is
 //!   locked while a message is delivered and nothing can cross. A message is shared by all who wait for it, and what a
 //!   worker's connections are sent is handed over in one go.

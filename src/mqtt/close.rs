@@ -87,7 +87,9 @@ impl Close {
             Self::Malformed(malformed) => malformed.what,
             Self::KeepAliveTimeout => "nothing was heard for one and a half keep-alives",
             Self::PacketTooLarge => "the packet is larger than the Maximum Packet Size of CONNACK",
-            Self::ReceiveMaximumExceeded | Self::Router(CloseReason::ReceiveMaximumExceeded) => "more publishes in flight than the Receive Maximum of CONNACK",
+            Self::ReceiveMaximumExceeded | Self::Router(CloseReason::ReceiveMaximumExceeded) => {
+                "more publishes in flight than the Receive Maximum of CONNACK"
+            }
             Self::BadIngestTopic => "the names in the topic are no ids",
             Self::TooManyTenants => "there is no room for another tenant",
             Self::TopicDenied => "this client may not publish on this topic",

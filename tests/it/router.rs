@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::mqtt::{VERSIONS, Version};
 use crate::support::rhumb::Rhumb;
-use crate::support::tools::{mosquitto_pub, mosquitto_pub_with, mosquitto_sub_with, said};
+use crate::support::tools::{mosquitto_pub, mosquitto_pub_as, mosquitto_sub_as, said};
 use crate::support::{native_fix, topic, wait_for};
 
 /// Waits until so many subscriptions stand.
@@ -23,7 +23,7 @@ fn kept(rhumb: &Rhumb, version: Version, client_id: &str, args: &[&str]) -> Chil
         all.extend(["-x", "3600"]);
     }
     all.extend(args);
-    mosquitto_sub_with(rhumb.mqtt(), version, &all)
+    mosquitto_sub_as(rhumb.mqtt(), version, &all)
 }
 
 /// Subscribes two clients that leave, publishes to them while they are away, and retains a message.
@@ -34,9 +34,9 @@ fn leave_behind(rhumb: &Rhumb) {
     for number in 1..=3 {
         mosquitto_pub(rhumb.mqtt(), Version::V4, 1, &format!("commands/{number}"), "go");
     }
-    mosquitto_pub_with(rhumb.mqtt(), Version::V5, &["-t", "status/gate", "-m", "open", "-q", "1", "-r"]);
-    mosquitto_pub_with(rhumb.mqtt(), Version::V5, &["-t", "status/door", "-m", "shut", "-q", "1", "-r"]);
-    mosquitto_pub_with(rhumb.mqtt(), Version::V5, &["-t", "status/door", "-n", "-q", "1", "-r"]);
+    mosquitto_pub_as(rhumb.mqtt(), Version::V5, &["-t", "status/gate", "-m", "open", "-q", "1", "-r"]);
+    mosquitto_pub_as(rhumb.mqtt(), Version::V5, &["-t", "status/door", "-m", "shut", "-q", "1", "-r"]);
+    mosquitto_pub_as(rhumb.mqtt(), Version::V5, &["-t", "status/door", "-n", "-q", "1", "-r"]);
 }
 
 /// Finds what was left behind.
@@ -45,7 +45,7 @@ fn find_again(rhumb: &Rhumb) {
         let back = kept(rhumb, version, &format!("away-{version:?}"), &["-t", "commands/#", "-C", "3"]);
         assert_eq!(said(back), "commands/1 go\ncommands/2 go\ncommands/3 go\n", "{version:?}\n{}", rhumb.log());
         let args = ["-t", "status/#", "-C", "1", "-F", "%r %t %p"];
-        assert_eq!(said(mosquitto_sub_with(rhumb.mqtt(), version, &args)), "1 status/gate open\n", "{version:?}");
+        assert_eq!(said(mosquitto_sub_as(rhumb.mqtt(), version, &args)), "1 status/gate open\n", "{version:?}");
     }
 }
 
@@ -95,7 +95,7 @@ fn a_damaged_file_of_sessions_does_not_stop_the_start() {
 #[test]
 fn a_share_group_divides_the_work() {
     let rhumb = Rhumb::start(&[]);
-    let member = || mosquitto_sub_with(rhumb.mqtt(), Version::V5, &["-t", "$share/crew/jobs/+", "-q", "1", "-C", "10"]);
+    let member = || mosquitto_sub_as(rhumb.mqtt(), Version::V5, &["-t", "$share/crew/jobs/+", "-q", "1", "-C", "10"]);
     let members = [member(), member()];
     await_subscriptions(&rhumb, 2);
     for number in 0..20 {
@@ -109,12 +109,12 @@ fn a_share_group_divides_the_work() {
 #[test]
 fn a_will_waits_for_its_client_to_come_back() {
     let rhumb = Rhumb::start(&[]);
-    let listener = mosquitto_sub_with(rhumb.mqtt(), Version::V5, &["-t", "gone/+", "-C", "1", "-F", "%t %p"]);
+    let listener = mosquitto_sub_as(rhumb.mqtt(), Version::V5, &["-t", "gone/+", "-C", "1", "-F", "%t %p"]);
     let with_will = |client_id: &str| {
         let topic = format!("gone/{client_id}");
         let will = ["--will-topic", &topic, "--will-payload", "lost", "-D", "will", "will-delay-interval", "2"];
         let args = [&["-i", client_id, "-c", "-x", "60", "-t", "x"][..], &will].concat();
-        mosquitto_sub_with(rhumb.mqtt(), Version::V5, &args)
+        mosquitto_sub_as(rhumb.mqtt(), Version::V5, &args)
     };
     let (mut back, mut lost) = (with_will("back"), with_will("lost"));
     await_subscriptions(&rhumb, 3);
@@ -142,7 +142,7 @@ fn the_last_fix_of_each_driver_is_offered_as_retained() {
     }
     for version in VERSIONS {
         let args = ["-t", "tenant/default/driver/+/location", "-q", "1", "-C", "2", "-F", "%r %t %p"];
-        let said = said(mosquitto_sub_with(rhumb.mqtt(), version, &args));
+        let said = said(mosquitto_sub_as(rhumb.mqtt(), version, &args));
         let mut lines: Vec<&str> = said.lines().collect();
         lines.sort_unstable();
         for (line, driver) in lines.iter().zip(["d1", "d2"]) {

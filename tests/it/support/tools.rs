@@ -60,7 +60,7 @@ pub(crate) fn mosquitto_sub_with(
 }
 
 /// Starts a `mosquitto_sub` with these arguments beside the address, which ends with an error if it takes too long.
-pub(crate) fn mosquitto_sub_with(address: SocketAddr, version: Version, args: &[&str]) -> Child {
+pub(crate) fn mosquitto_sub_as(address: SocketAddr, version: Version, args: &[&str]) -> Child {
     let mut command = mosquitto("mosquitto_sub", address, version);
     command.args(["-W", &PATIENCE.as_secs().to_string()]).args(args);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -74,7 +74,7 @@ pub(crate) fn said(client: Child) -> String {
 }
 
 /// Publishes one message with `mosquitto_pub` and these arguments beside the address.
-pub(crate) fn mosquitto_pub_with(address: SocketAddr, version: Version, args: &[&str]) {
+pub(crate) fn mosquitto_pub_as(address: SocketAddr, version: Version, args: &[&str]) {
     let said = output_within(mosquitto("mosquitto_pub", address, version).args(args), PATIENCE);
     assert!(said.status.success(), "mosquitto_pub: {}", String::from_utf8_lossy(&said.stderr));
 }
