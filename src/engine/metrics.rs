@@ -188,4 +188,10 @@ fn collect_router(router: &Router, page: &mut Exposition) {
     page.family("rhumb_mqtt_subscriptions", help, Kind::Gauge).sample(&[], router.subscriptions() as u64);
     let help = "Accepted fixes that subscribers were not told of, because the router was behind.";
     page.family("rhumb_mqtt_fixes_untold_total", help, Kind::Counter).sample(&[], router.fixes_dropped());
+    let help = "MQTT sessions, connected and kept, of clients that need the router.";
+    page.family("rhumb_mqtt_sessions", help, Kind::Gauge).sample(&[], router.sessions() as u64);
+    let help = "Messages that MQTT sessions lost since the start, because their clients were too far behind.";
+    page.family("rhumb_mqtt_messages_dropped_total", help, Kind::Counter).sample(&[], router.messages_dropped());
+    let help = "MQTT messages that were delivered and not retained since the start, for want of room.";
+    page.family("rhumb_mqtt_unretained_total", help, Kind::Counter).sample(&[], router.unretained());
 }

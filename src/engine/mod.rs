@@ -39,12 +39,15 @@ use crate::auth::devices::file::DEVICES_FILE;
 use crate::auth::{Authority, Mode};
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
-use crate::mqtt::router::Router;
-use crate::mqtt::{Door, Parts, Unready};
+use crate::mqtt::router::{Latest, Router, Surroundings};
+use crate::mqtt::{Door, LatestFixes, Parts, Unready};
 use crate::{http, journal, tls};
 
 /// How often shards and workers are asked whether they still run.
 const PARTS_LOOK: Duration = Duration::from_secs(1);
+
+/// The file in the data directory with MQTT sessions and retained messages.
+const ROUTER_FILE: &str = "router";
 
 /// Why the engine did not start or ended, as far as the exit code tells.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +142,7 @@ impl Engine {
         core.journal.on_failure(Box::new(move |reason| drop(failed.try_send(reason.to_owned()))));
 
         let clock = Clock::System;
-        let router = Router::start(config.mqtt.router.clone()).context("cannot start the MQTT router")?;
+        let router = start_router(&config, &core, &clock).await?;
         let ingress = core.pipeline.ingress();
         let (mqtt, stats) = unready.stop().await.context("cannot open the MQTT port")?;
         let listeners = waiting.with_plain(mqtt, &config);
@@ -196,8 +199,12 @@ impl Engine {
         let door = tokio::task::spawn_blocking(move || door.stop());
         ports.stop().await;
         door.await?;
-        drop(router);
-        tokio::task::spawn_blocking(move || core.stop()).await?
+        tokio::task::spawn_blocking(move || {
+            // The door is closed: whatever its connections had for the router is there.
+            router.stop();
+            core.stop()
+        })
+        .await?
     }
 }
 
@@ -208,6 +215,20 @@ fn authority(config: &Config) -> anyhow::Result<Authority> {
         Mode::Required => Authority::required(&config.auth, &config.data_dir)
             .map_err(|error| Failure::Credentials(error.to_string()))?,
     })
+}
+
+/// Starts the MQTT router with what was saved of the last one, which may take the disk a while.
+async fn start_router(config: &Config, core: &Core, clock: &Clock) -> anyhow::Result<Router> {
+    let latest = || Arc::new(LatestFixes::new(Arc::clone(&core.geo))) as Arc<dyn Latest>;
+    let surroundings = Surroundings {
+        file: Some(config.data_dir.join(ROUTER_FILE)),
+        clock: clock.clone(),
+        latest: config.mqtt.retain_latest.then(latest),
+        are_tenants_apart: config.auth.mode != Mode::Open,
+    };
+    let bounds = config.mqtt.router.clone();
+    let router = tokio::task::spawn_blocking(|| Router::start(bounds, surroundings)).await?;
+    router.context("cannot start the MQTT router")
 }
 
 /// Recovers on a thread of its own, which blocks for as long as that takes.

@@ -87,6 +87,12 @@ impl Fleet {
         self.names.slot(driver).map(|slot| self.records.at(slot).fix())
     }
 
+    /// The driver that joined as the `number`th, counted from 0, with its latest fix; `None` if there are not so many.
+    pub fn nth(&self, number: usize) -> Option<(Arc<DriverKey>, Fix)> {
+        let slot = u32::try_from(number).ok().filter(|slot| self.slots().contains(slot))?;
+        Some((Arc::clone(self.driver(slot)), self.records.at(slot).fix()))
+    }
+
     /// How many drivers have joined.
     pub fn len(&self) -> usize {
         self.slots().len()

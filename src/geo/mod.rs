@@ -47,6 +47,11 @@ impl GeoIndex {
         self.fleets.get(tenant).map(|fleet| Arc::clone(&fleet))
     }
 
+    /// Tenants that ever had a driver, in no order.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        self.fleets.iter().map(|fleet| fleet.key().clone()).collect()
+    }
+
     /// A tenant's fleet, empty if it had none.
     pub fn fleet_or_new(&self, tenant: &TenantId) -> Arc<Fleet> {
         self.fleet(tenant.as_str()).unwrap_or_else(|| Arc::clone(&self.fleets.entry(tenant.clone()).or_default()))

@@ -77,7 +77,7 @@ impl Close {
             Self::KeepAliveTimeout => 0x8D,
             Self::Malformed(malformed) => malformed.reason,
             Self::PacketTooLarge | Self::AnswerTooLarge => 0x95,
-            Self::ReceiveMaximumExceeded => 0x93,
+            Self::ReceiveMaximumExceeded | Self::Router(CloseReason::ReceiveMaximumExceeded) => 0x93,
             Self::TooManyConnections
             | Self::TooManyTenants
             | Self::Router(CloseReason::Stalled | CloseReason::QuotaExceeded) => 0x97,
@@ -104,7 +104,9 @@ impl Close {
             Self::Malformed(malformed) => malformed.what,
             Self::KeepAliveTimeout => "nothing was heard for one and a half keep-alives",
             Self::PacketTooLarge => "the packet is larger than the Maximum Packet Size of CONNACK",
-            Self::ReceiveMaximumExceeded => "more publishes in flight than the Receive Maximum of CONNACK",
+            Self::ReceiveMaximumExceeded | Self::Router(CloseReason::ReceiveMaximumExceeded) => {
+                "more publishes in flight than the Receive Maximum of CONNACK"
+            }
             Self::BadIngestTopic => "the names in the topic are no ids",
             Self::TooManyTenants => "there is no room for another tenant",
             Self::TopicDenied => "this client may not publish on this topic",
@@ -150,6 +152,7 @@ impl Close {
             Self::Router(reason) => match reason {
                 CloseReason::TakenOver => "taken_over",
                 CloseReason::Stalled => "subscriber_stalled",
+                CloseReason::ReceiveMaximumExceeded => "receive_maximum_exceeded",
                 CloseReason::QuotaExceeded => "sessions_full",
                 CloseReason::Unavailable => "router_unavailable",
             },

@@ -167,7 +167,8 @@ impl Connection {
         let me = self.me;
         let Some(session) = &mut self.session else { return Ok(()) };
         let queue_bytes_max = context.config.subscriber_queue_bytes_max;
-        let outbound = Arc::new(Outbound::new(Arc::clone(&context.mailboxes[context.worker]), me, queue_bytes_max));
+        let mailbox = Arc::clone(&context.mailboxes[context.worker]);
+        let outbound = Arc::new(Outbound::new(mailbox, context.worker, me, queue_bytes_max));
         let link = context.router.attach(Attach {
             mount: session.mount(),
             client_id: router_name(session.owner(), &session.client_id).into_owned(),
@@ -176,6 +177,7 @@ impl Connection {
             session_expiry_s: session.session_expiry_s,
             will,
             receive_maximum: session.receive_maximum,
+            unreleased_max: if session.version == Version::V5 { context.config.in_flight_max } else { u16::MAX },
             packet_bytes_max: session.packet_bytes_max,
             outbox: Arc::clone(&outbound) as Arc<dyn Deliver>,
         });

@@ -322,9 +322,10 @@ impl Connection {
     }
 }
 
-/// Where the router leaves packets for a connection, from its own threads.
+/// Where the router leaves packets for a connection, from its own thread.
 pub(super) struct Outbound {
     mailbox: Arc<Mailbox>,
+    worker: usize,
     connection: ConnectionRef,
     queue_bytes_max: usize,
     /// Bytes delivered and not written to the socket yet.
@@ -342,9 +343,10 @@ impl std::fmt::Debug for Outbound {
 const DELIVERY_OVERHEAD_BYTES: usize = 64;
 
 impl Outbound {
-    pub(super) fn new(mailbox: Arc<Mailbox>, connection: ConnectionRef, queue_bytes_max: usize) -> Self {
+    pub(super) fn new(mailbox: Arc<Mailbox>, worker: usize, connection: ConnectionRef, queue_bytes_max: usize) -> Self {
         Self {
             mailbox,
+            worker,
             connection,
             queue_bytes_max,
             queued_bytes: AtomicUsize::new(0),
@@ -374,8 +376,16 @@ impl Deliver for Outbound {
             // Before the message: whoever writes it sees the pause.
             self.is_paused.store(true, Ordering::Release);
         }
-        self.mailbox.send(Message::Routed { connection: self.connection, from_router, cost });
+        self.mailbox.gather(Message::Routed { connection: self.connection, from_router, cost });
         if is_over { Flow::Pause } else { Flow::Continue }
+    }
+
+    fn hand_over(&self) {
+        self.mailbox.hand_over();
+    }
+
+    fn worker(&self) -> usize {
+        self.worker
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::router::{Mount, Router};
+use super::router::Router;
 use super::topic::location_topic;
 use crate::live::{Feed, LiveFix};
 use crate::wire::native;
@@ -22,7 +22,7 @@ const QOS: u8 = 1;
 /// `has_failed`.
 pub(super) fn start(feed: &Feed, router: Router, has_failed: Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
     let subscriptions = router.clone();
-    let fixes = feed.listen(move || subscriptions.has_subscribers(&Mount::Open));
+    let fixes = feed.listen(move || subscriptions.subscriptions() > 0);
     thread::Builder::new().name("mqtt-fanout".into()).spawn(move || {
         if panic::catch_unwind(AssertUnwindSafe(|| tell(fixes, &router))).is_err() {
             tracing::error!("the fan-out of fixes panicked, which is a fault of the program's");
@@ -37,11 +37,15 @@ fn tell(mut fixes: Receiver<Arc<[LiveFix]>>, router: &Router) {
         match fixes.blocking_recv() {
             Ok(batch) => {
                 for live in batch.iter() {
-                    let (tenant, driver) = (live.driver.tenant().as_str(), live.driver.driver().as_str());
+                    let (tenant, driver) = (live.driver.tenant(), live.driver.driver().as_str());
+                    let mount = router.mount_of(tenant);
+                    if !router.has_subscribers(&mount) {
+                        continue;
+                    }
                     payload.clear();
                     native::encode(driver, &live.fix, &mut payload);
-                    let topic = location_topic(tenant, driver);
-                    router.publish_fix(&Mount::Open, &topic, QOS, Bytes::copy_from_slice(&payload));
+                    let topic = location_topic(tenant.as_str(), driver);
+                    router.publish_fix(mount, &topic, QOS, Bytes::copy_from_slice(&payload));
                 }
             }
             Err(RecvError::Lagged(batches)) => {

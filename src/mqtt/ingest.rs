@@ -201,7 +201,7 @@ impl Connection {
         let Some(session) = &mut self.session else { return Ok(()) };
         if publish.topic.is_empty() {
             let topic = session.aliases.topic(alias).map_err(Close::Malformed)?;
-            publish.topic = String::from_utf8_lossy(topic).into_owned();
+            publish.topic = String::from_utf8_lossy(topic).into();
         } else {
             session.aliases.set(alias, publish.topic.as_bytes());
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
 use mio::net::TcpStream;
@@ -39,6 +39,8 @@ pub(super) enum Message {
 /// A worker's mailbox. What can gather in it is bounded by its senders: connections, batches under way, subscribers' queues.
 pub(super) struct Mailbox {
     messages: Mutex<Vec<Message>>,
+    /// What the router has for the worker's connections and did not hand over yet. Nobody but the router's thread looks.
+    routed: Mutex<Vec<Message>>,
     waker: Waker,
     is_woken: AtomicBool,
 }
@@ -51,12 +53,30 @@ impl fmt::Debug for Mailbox {
 
 impl Mailbox {
     pub(super) fn new(waker: Waker) -> Self {
-        Self { messages: Mutex::default(), waker, is_woken: AtomicBool::new(false) }
+        Self { messages: Mutex::default(), routed: Mutex::default(), waker, is_woken: AtomicBool::new(false) }
     }
 
     /// Leaves a message. Never blocks for longer than another sender's push.
     pub(super) fn send(&self, message: Message) {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        lock(&self.messages).push(message);
+        self.wake();
+    }
+
+    /// Puts a message to those that [`Mailbox::hand_over`] leaves, which is for the router's thread alone.
+    pub(super) fn gather(&self, message: Message) {
+        lock(&self.routed).push(message);
+    }
+
+    /// Leaves what gathered, under one lock and with one wake.
+    pub(super) fn hand_over(&self) {
+        let mut routed = lock(&self.routed);
+        if !routed.is_empty() {
+            lock(&self.messages).append(&mut routed);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
         if !self.is_woken.swap(true, Ordering::AcqRel)
             && let Err(error) = self.waker.wake()
         {
@@ -69,8 +89,13 @@ impl Mailbox {
     pub(super) fn take(&self, taken: &mut Vec<Message>) {
         // Before the look: whoever comes after it wakes again.
         self.is_woken.store(false, Ordering::Release);
-        std::mem::swap(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner), taken);
+        std::mem::swap(&mut *lock(&self.messages), taken);
     }
+}
+
+/// Locks; nothing is left half done by what panicked while it held one of these.
+fn lock(messages: &Mutex<Vec<Message>>) -> MutexGuard<'_, Vec<Message>> {
+    messages.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One shard's way back to a worker.

@@ -24,6 +24,7 @@ mod frame;
 #[cfg(test)]
 mod fuzz;
 mod ingest;
+mod latest;
 mod listener;
 mod mailbox;
 mod mapping;
@@ -56,6 +57,7 @@ use mio::{Poll, Waker};
 pub use accept::OVER_LIMIT_MAX;
 pub use acl::{InvalidRule, Rule as AclRule};
 pub use config::{Config, OverRate, Tls, WebSocket, WebSocketTls};
+pub use latest::LatestFixes;
 pub use listener::{Limits, Listener};
 pub use mapping::{IngestTopic, InvalidMapping};
 pub use stats::Stats;

@@ -1,6 +1,8 @@
 //! What the door says to a client: acknowledgements, deliveries and the last word, each within the packet size that the client
 //! takes [MQTT-3.1.2-24].
 
+use std::sync::Arc;
+
 use super::acks::AckKind;
 use super::aliases::Named;
 use super::close::Close;
@@ -74,7 +76,7 @@ fn put_publish(out: &mut Vec<u8>, session: &mut Session, mut publish: Publish) {
     }
     let topic = match named {
         Named::Aliased(_) => std::mem::take(&mut publish.topic),
-        Named::Plainly | Named::First(_) => String::new(),
+        Named::Plainly | Named::First(_) => Arc::default(),
     };
     let mut packet = ServerPacket::Publish(publish);
     if put_within(out, session, &packet) {

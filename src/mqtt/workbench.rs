@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::mailbox::{ConnectionRef, Mailbox, Message};
 use super::mapping::Mapping;
 use super::outbox::{BATCHES_IN_FLIGHT_MAX, Outbox};
-use super::router::Router;
+use super::router::{Router, Surroundings};
 use super::stats::Tally;
 use super::transport::Transport;
 use super::worker::{Context, WAKER};
@@ -63,7 +63,7 @@ impl Workbench {
             transports: vec![Transport::Tcp].into(),
             ingress: ingress.clone(),
             outbox: Outbox::new(ingress, claim, &mailbox),
-            router: Router::start(config.router.clone()).unwrap(),
+            router: Router::start(config.router.clone(), Surroundings::default()).unwrap(),
             clients: Arc::new(Clients::new(config.router.sessions_max)),
             authority: Authority::open(),
             mailboxes: vec![Arc::clone(&mailbox)].into(),

@@ -8,9 +8,8 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
-/// What is logged when `RHUMB_LOG` does not say: of the libraries that tell every step, only what is wrong. rumqttd calls
-/// an error what is daily life (a link that was let go); what matters of it the router's own lines say.
-const FILTER_DEFAULT: &str = "info,rumqttd=off,fjall=warn,lsm_tree=warn";
+/// What is logged when `RHUMB_LOG` does not say: of the libraries that tell every step, only what is wrong.
+const FILTER_DEFAULT: &str = "info,fjall=warn,lsm_tree=warn";
 
 /// The environment variable with the filter, in the syntax of `tracing_subscriber::EnvFilter`: `info,rhumb::mqtt=debug`.
 pub const FILTER_VARIABLE: &str = "RHUMB_LOG";

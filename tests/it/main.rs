@@ -30,6 +30,7 @@ mod promises;
 mod rejected;
 mod reload;
 mod replay;
+mod router;
 mod servers;
 mod shutdown;
 mod snapshots;

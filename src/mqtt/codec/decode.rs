@@ -212,7 +212,7 @@ fn publish(version: Version, flags: u8, mut body: Reader<'_>) -> Result<ClientPa
         dup,
         qos,
         retain,
-        topic: topic.to_owned(),
+        topic: topic.into(),
         pkid,
         payload: Bytes::copy_from_slice(payload),
         properties: properties.into_publish(),

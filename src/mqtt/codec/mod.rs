@@ -12,6 +12,8 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 pub use decode::{decode, decode_connect};
@@ -114,8 +116,8 @@ pub struct Publish {
     pub qos: u8,
     /// To be retained, or delivered from the retained messages.
     pub retain: bool,
-    /// Empty only with a topic alias.
-    pub topic: String,
+    /// Empty only with a topic alias. Shared by all to whom it is delivered.
+    pub topic: Arc<str>,
     /// Packet identifier; 0 at QoS 0.
     pub pkid: u16,
     /// The message.

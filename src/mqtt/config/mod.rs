@@ -32,6 +32,8 @@ pub struct Config {
     pub in_flight_max: u16,
     /// Bytes that wait for one subscriber to read them, before the router holds back its messages.
     pub subscriber_queue_bytes_max: usize,
+    /// Whether a new subscription is offered the last accepted fix of each driver that it matches, as a retained message.
+    pub retain_latest: bool,
     /// Publishes of one client in a second. 0: any number.
     pub publishes_per_s_max: u32,
     /// Bytes of one client's publishes in a second, headers included. 0: any number.
@@ -75,6 +77,7 @@ impl Default for Config {
             packet_bytes_max: 256 * 1024,
             in_flight_max: 1_024,
             subscriber_queue_bytes_max: 256 * 1024,
+            retain_latest: false,
             publishes_per_s_max: 0,
             publish_bytes_per_s_max: 0,
             publish_burst_s: 10,

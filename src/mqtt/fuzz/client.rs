@@ -123,7 +123,8 @@ fn configs() -> Vec<(Arc<Config>, Arc<Acl>)> {
         topic: topic.into(),
     };
     let ruled = vec![rule("deny", "secret/#"), rule("allow", "a/#"), rule("deny", "tenant/+/driver/d2/#")];
-    let router = router::Config { filters_max: 512, sessions_max: 64, retained_max: 64, ..router::Config::default() };
+    let router =
+        router::Config { queue_messages_max: 512, sessions_max: 64, retained_max: 64, ..router::Config::default() };
     let limited = Config {
         publishes_per_s_max: 3,
         publish_burst_s: 1,

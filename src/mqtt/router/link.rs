@@ -1,22 +1,22 @@
-//! A client's link: the door's end, and the session's.
+//! A client's link: the door's end, and the router's way to the connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc};
-
-use super::hub::Command;
+use super::inbox::{Command, InboxEnd};
 use super::{Busy, ClientPacket, CloseReason, Deliver, Flow, FromRouter, WillFate};
 
-/// Packets of a client that may wait for its session.
+/// Packets of a client that may wait for the router.
 const PACKETS_MAX: usize = 64;
 
+/// Tells links apart, for as long as the process runs.
+pub(super) type LinkId = u64;
+
+/// What both ends of a link see.
 #[derive(Debug, Default)]
-struct Signals {
+pub(super) struct Window {
+    waiting: AtomicUsize,
     is_door_waiting: AtomicBool,
-    resumed: Notify,
-    ending: Mutex<Option<Ending>>,
 }
 
 /// How a link was ended.
@@ -29,82 +29,75 @@ pub(super) struct Ending {
 /// A client's end of the router. Dropped without [`Link::close`], it counts as a lost connection.
 #[derive(Debug)]
 pub struct Link {
-    packets: mpsc::Sender<ClientPacket>,
-    signals: Arc<Signals>,
-    /// Keeps the hub running.
-    _hub: mpsc::Sender<Command>,
+    id: LinkId,
+    window: Arc<Window>,
+    inbox: Arc<InboxEnd>,
+    ending: Ending,
 }
 
 impl Link {
+    pub(super) fn new(id: LinkId, window: Arc<Window>, inbox: Arc<InboxEnd>) -> Self {
+        Self { id, window, inbox, ending: Ending { will: WillFate::Publish, session_expiry_s: None } }
+    }
+
     /// Hands over a SUBSCRIBE, UNSUBSCRIBE, PUBLISH (topic alias resolved), PUBACK, PUBREC, PUBREL or PUBCOMP; others are
     /// the door's own and ignored. Never blocks. `Err` is [`Busy`] with the packet: stop reading this client until
-    /// [`FromRouter::Ready`], then send it again, and be ready for another `Busy`. After [`FromRouter::Closed`] packets go nowhere.
+    /// [`FromRouter::Ready`], then send it again, and be ready for another `Busy`. After [`FromRouter::Closed`] packets go
+    /// nowhere.
     pub fn send(&self, packet: ClientPacket) -> Result<(), Box<(Busy, ClientPacket)>> {
-        let packet = match self.packets.try_send(packet) {
-            Ok(()) | Err(TrySendError::Closed(_)) => return Ok(()),
-            Err(TrySendError::Full(packet)) => packet,
-        };
-        // Asked for before the second try, so that the session cannot empty the queue between them unasked.
-        self.signals.is_door_waiting.store(true, Ordering::SeqCst);
-        match self.packets.try_send(packet) {
-            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
-            Err(TrySendError::Full(packet)) => Err(Box::new((Busy, packet))),
+        if !self.window.enter() {
+            return Err(Box::new((Busy, packet)));
         }
+        self.tell(Command::Packet(self.id, Box::new(packet)));
+        Ok(())
     }
 
     /// Goes on after [`Flow::Pause`].
     pub fn resume(&self) {
-        self.signals.resumed.notify_one();
+        self.tell(Command::Resume(self.id));
     }
 
     /// Ends the connection. What was sent before is still handled. `session_expiry_s` is the DISCONNECT's, if it had one.
-    pub fn close(self, will: WillFate, session_expiry_s: Option<u32>) {
-        let mut ending = self.signals.ending.lock().unwrap_or_else(PoisonError::into_inner);
-        *ending = Some(Ending { will, session_expiry_s });
+    pub fn close(mut self, will: WillFate, session_expiry_s: Option<u32>) {
+        self.ending = Ending { will, session_expiry_s };
+    }
+
+    fn tell(&self, command: Command) {
+        // Only arrivals are refused.
+        drop(self.inbox.send(command));
     }
 }
 
-/// The session's end of a link.
-#[derive(Debug)]
-pub(super) struct LinkEnd {
-    packets: mpsc::Receiver<ClientPacket>,
-    signals: Arc<Signals>,
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.tell(Command::Detach(self.id, self.ending));
+    }
 }
 
-pub(super) fn pair(hub: mpsc::Sender<Command>) -> (Link, LinkEnd) {
-    let (packets, packets_in) = mpsc::channel(PACKETS_MAX);
-    let signals = Arc::new(Signals::default());
-    (Link { packets, signals: Arc::clone(&signals), _hub: hub }, LinkEnd { packets: packets_in, signals })
-}
-
-/// What the door did.
-#[derive(Debug)]
-pub(super) enum FromDoor {
-    Packet(ClientPacket),
-    Resumed,
-    Ended(Ending),
-}
-
-impl LinkEnd {
-    /// The next thing that the door did. Cancel safe.
-    pub(super) async fn next(&mut self) -> FromDoor {
-        tokio::select! {
-            packet = self.packets.recv() => match packet {
-                Some(packet) => FromDoor::Packet(packet),
-                None => FromDoor::Ended(self.ending()),
-            },
-            () = self.signals.resumed.notified() => FromDoor::Resumed,
+impl Window {
+    /// Takes a place for a packet; false if there is none, and then the door is told when there is.
+    fn enter(&self) -> bool {
+        if self.try_enter() {
+            return true;
         }
+        // Asked for before the second try, so that the router cannot free all places between them unasked.
+        self.is_door_waiting.store(true, Ordering::SeqCst);
+        self.try_enter()
     }
 
-    /// Whether the door found the queue full and is to be told now: when half of it is free, not at every packet.
-    pub(super) fn take_door_waiting(&self) -> bool {
-        self.packets.len() <= PACKETS_MAX / 2 && self.signals.is_door_waiting.swap(false, Ordering::SeqCst)
+    /// Only the door enters, so that nobody else takes a place between the look and the step.
+    fn try_enter(&self) -> bool {
+        let has_room = self.waiting.load(Ordering::SeqCst) < PACKETS_MAX;
+        if has_room {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+        }
+        has_room
     }
 
-    fn ending(&self) -> Ending {
-        let ending = *self.signals.ending.lock().unwrap_or_else(PoisonError::into_inner);
-        ending.unwrap_or(Ending { will: WillFate::Publish, session_expiry_s: None })
+    /// Frees a place. Whether the door found none and is to be told now: when half of them are free, not at every packet.
+    pub(super) fn leave(&self) -> bool {
+        let left = self.waiting.fetch_sub(1, Ordering::SeqCst) - 1;
+        left <= PACKETS_MAX / 2 && self.is_door_waiting.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -119,16 +112,6 @@ impl Outbox {
         Self { deliver, is_closed: false }
     }
 
-    pub(super) fn deliver(&self, packet: FromRouter) -> Flow {
-        self.deliver.deliver(packet)
-    }
-
-    /// The connection is to be closed.
-    pub(super) fn close(mut self, reason: CloseReason) {
-        self.is_closed = true;
-        self.deliver.deliver(FromRouter::Closed(reason));
-    }
-
     /// The door ended the link, and wants to hear no more.
     pub(super) fn silence(mut self) {
         self.is_closed = true;
@@ -139,6 +122,47 @@ impl Drop for Outbox {
     fn drop(&mut self) {
         if !self.is_closed {
             self.deliver.deliver(FromRouter::Closed(CloseReason::Unavailable));
+            self.deliver.hand_over();
+        }
+    }
+}
+
+/// Packets that gather at most before they are handed over: workers are not to stand idle during a long fan-out.
+const GATHERED_MAX: usize = 256;
+
+/// Brings to connections what the router has for them, worker by worker.
+#[derive(Default)]
+pub(super) struct Post {
+    packets: usize,
+    /// One outbox of each worker for whose connections something gathered.
+    gathered: Vec<Arc<dyn Deliver>>,
+}
+
+impl Post {
+    pub(super) fn deliver(&mut self, outbox: &Outbox, packet: FromRouter) -> Flow {
+        let worker = outbox.deliver.worker();
+        if !self.gathered.iter().any(|other| other.worker() == worker) {
+            self.gathered.push(Arc::clone(&outbox.deliver));
+        }
+        let flow = outbox.deliver.deliver(packet);
+        self.packets += 1;
+        if self.packets >= GATHERED_MAX {
+            self.hand_over();
+        }
+        flow
+    }
+
+    /// The connection is to be closed.
+    pub(super) fn close(&mut self, mut outbox: Outbox, reason: CloseReason) {
+        outbox.is_closed = true;
+        self.deliver(&outbox, FromRouter::Closed(reason));
+    }
+
+    /// Hands over all that gathered.
+    pub(super) fn hand_over(&mut self) {
+        self.packets = 0;
+        for worker in self.gathered.drain(..) {
+            worker.hand_over();
         }
     }
 }

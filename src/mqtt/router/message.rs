@@ -1,117 +1,89 @@
-//! A message inside the router, and the envelope that carries through rumqttd what rumqttd forgets.
+//! Messages on their way through the router, and the time that they expire by.
 
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use rumqttd::protocol;
+use bytes::Bytes;
 
-use crate::mqtt::codec::PublishProperties;
+use crate::mqtt::codec::{Publish, PublishProperties};
 
-/// Who published: the number of a session, or [`SERVER`].
+/// Who published: a session's number, or [`SERVER`].
 pub(super) type PublisherId = u64;
 
-/// The engine itself.
+/// The publisher of fixes.
 pub(super) const SERVER: PublisherId = 0;
 
-/// A message on its way from publisher to subscribers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message, shared by all who wait for it.
+#[derive(Debug)]
 pub(super) struct Message {
-    /// Mounted.
-    pub(super) topic: String,
+    pub(super) topic: Arc<str>,
     pub(super) payload: Bytes,
     pub(super) qos: u8,
     /// As published.
     pub(super) retain: bool,
     pub(super) publisher: PublisherId,
-    pub(super) expires_at: Option<ExpiryMs>,
+    /// [`Ms::NEVER`] if it does not.
+    pub(super) expires_at: Ms,
     pub(super) properties: Option<Box<PublishProperties>>,
 }
 
-/// An instant in milliseconds since the first use of this clock, never 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ExpiryMs(u64);
-
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-impl ExpiryMs {
-    pub(super) fn after(seconds: u32) -> Self {
-        let at = EPOCH.elapsed() + Duration::from_secs(seconds.into());
-        Self((at.as_millis() as u64).max(1))
-    }
-
-    /// Seconds that are left, rounded up; `None` if it is over.
-    pub(super) fn left_s(self) -> Option<u32> {
-        let left_ms = self.0.checked_sub(EPOCH.elapsed().as_millis() as u64).filter(|left_ms| *left_ms > 0)?;
-        Some(left_ms.div_ceil(1_000) as u32)
-    }
-}
-
-/// Flags, publisher, expiry.
-const ENVELOPE_BYTES: usize = 1 + 8 + 8;
-const FLAG_RETAIN: u8 = 0x04;
+/// What a message is counted as beside its texts.
+const OVERHEAD_BYTES: usize = 96;
 
 impl Message {
-    /// As rumqttd is given it: at QoS 0 and not retained (acknowledgements and retained messages are the seam's), the
-    /// rest before the payload.
-    pub(super) fn into_rumqttd(self) -> protocol::Packet {
-        let mut payload = BytesMut::with_capacity(ENVELOPE_BYTES + self.payload.len());
-        payload.put_u8(self.qos | if self.retain { FLAG_RETAIN } else { 0 });
-        payload.put_u64(self.publisher);
-        payload.put_u64(self.expires_at.map_or(0, |at| at.0));
-        payload.extend_from_slice(&self.payload);
-        let properties = self.properties.map(|properties| to_rumqttd(*properties));
-        let publish = protocol::Publish::new(Bytes::from(self.topic), payload.freeze(), false);
-        protocol::Packet::Publish(publish, properties)
-    }
-
-    /// The message again, and by which of the subscriber's subscriptions it came. `None` if it never was one of ours.
-    pub(super) fn from_rumqttd(forward: rumqttd::Forward) -> Option<(Self, Option<usize>)> {
-        let rumqttd::Forward { publish, properties, .. } = forward;
-        let mut payload = publish.payload;
-        if payload.len() < ENVELOPE_BYTES {
-            return None;
-        }
-        let flags = payload.get_u8();
-        let publisher = payload.get_u64();
-        let expires_at = Some(payload.get_u64()).filter(|at| *at != 0).map(ExpiryMs);
-        let mut properties = properties;
-        let subscription = properties.as_mut().and_then(|properties| properties.subscription_identifiers.pop());
-        let message = Self {
-            topic: String::from_utf8(publish.topic.into()).ok()?,
-            payload,
-            qos: flags & 0x03,
-            retain: flags & FLAG_RETAIN != 0,
+    /// What a client published, from now on.
+    pub(super) fn published(publish: Publish, publisher: PublisherId, now: Ms) -> Self {
+        let expiry_s = publish.properties.as_ref().and_then(|properties| properties.message_expiry_s);
+        Self {
+            topic: publish.topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
             publisher,
-            expires_at,
-            properties: properties.and_then(from_rumqttd),
-        };
-        Some((message, subscription))
+            expires_at: expiry_s.map_or(Ms::NEVER, |expiry_s| now.after_s(expiry_s)),
+            properties: publish.properties,
+        }
+    }
+
+    /// An accepted fix.
+    pub(super) fn fix(topic: Arc<str>, payload: Bytes, qos: u8) -> Self {
+        Self { topic, payload, qos, retain: false, publisher: SERVER, expires_at: Ms::NEVER, properties: None }
+    }
+
+    /// Bytes that it is counted as.
+    pub(super) fn bytes(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, |properties| properties_bytes(properties));
+        OVERHEAD_BYTES + self.topic.len() + self.payload.len() + properties
     }
 }
 
-fn to_rumqttd(properties: PublishProperties) -> protocol::PublishProperties {
-    protocol::PublishProperties {
-        payload_format_indicator: properties.payload_is_text.map(u8::from),
-        // Kept in the envelope; rumqttd would count it down only as far as its own queue.
-        message_expiry_interval: None,
-        topic_alias: None,
-        response_topic: properties.response_topic,
-        correlation_data: properties.correlation_data,
-        user_properties: properties.user_properties,
-        subscription_identifiers: Vec::new(),
-        content_type: properties.content_type,
-    }
+fn properties_bytes(properties: &PublishProperties) -> usize {
+    let users: usize = properties.user_properties.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
+    size_of::<PublishProperties>()
+        + users
+        + properties.response_topic.as_ref().map_or(0, String::len)
+        + properties.content_type.as_ref().map_or(0, String::len)
+        + properties.correlation_data.as_ref().map_or(0, Bytes::len)
 }
 
-fn from_rumqttd(properties: protocol::PublishProperties) -> Option<Box<PublishProperties>> {
-    let properties = PublishProperties {
-        payload_is_text: properties.payload_format_indicator.map(|indicator| indicator != 0),
-        response_topic: properties.response_topic,
-        correlation_data: properties.correlation_data,
-        user_properties: properties.user_properties,
-        content_type: properties.content_type,
-        ..PublishProperties::default()
-    };
-    (properties != PublishProperties::default()).then(|| Box::new(properties))
+/// Milliseconds since the router started: a monotonic clock that its callers hand in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ms(pub(super) u64);
+
+impl Ms {
+    /// Beyond all times.
+    pub(super) const NEVER: Self = Self(u64::MAX);
+
+    pub(super) fn after_s(self, seconds: u32) -> Self {
+        Self(self.0.saturating_add(u64::from(seconds) * 1_000))
+    }
+
+    /// Milliseconds from `now` until then; 0 if that has passed.
+    pub(super) fn left_ms(self, now: Self) -> u64 {
+        self.0.saturating_sub(now.0)
+    }
+
+    /// Seconds from `now` until then, rounded up; 0 if that has passed.
+    pub(super) fn left_s(self, now: Self) -> u32 {
+        u32::try_from(self.left_ms(now).div_ceil(1_000)).unwrap_or(u32::MAX)
+    }
 }

@@ -2,8 +2,7 @@
 //!
 //! A client gets a [`Link`] only when it needs one (a SUBSCRIBE, a will, a publish that is no telemetry, a session to be kept).
 //! The door never waits for the router: everything towards it is a bounded try, everything from it arrives through the
-//! client's [`Deliver`], called on the router's threads. Tenants are inside: each name carries its [`Mount`] in there, and
-//! loses it on the way out.
+//! client's [`Deliver`], called on the router's thread. Tenants are inside: each [`Mount`] has everything of its own.
 //!
 //! What the router promises the door, so that the door need not: delivered QoS is the lesser of publish and subscription;
 //! the packet ids of deliveries are the router's, at most `receive_maximum` of them in flight; PUBLISHes of a client are
@@ -12,49 +11,82 @@
 //! accepted, topic aliases resolved, the ACL applied, and no ingest topic (those never come here, but for
 //! [`Router::publish_fix`]).
 //!
-//! Behind it is rumqttd's router, asked only for matching, fan-out and queues. A client that falls further behind than
-//! [`Config::filter_bytes_max`] loses the oldest messages, at QoS 1 and 2 too; sessions end with the router and with the process, retained
-//! messages with the process; rumqttd keeps each filter and topic that it ever saw.
+//! # Behind it
+//! One thread owns all state outright and takes commands from a bounded list; nothing is locked while a message is delivered. A
+//! [`Mount`] has a namespace of its own ([`namespace`]) with its subscriptions (a tree by topic level, [`trie`]), sessions and
+//! retained messages. What its clients are to be sent gathers by worker and is handed over in one go.
+//!
+//! # What is bounded, and what is lost
+//! - A client that falls further behind than [`Config::queue_messages_max`] or [`Config::queue_bytes_max`] loses the oldest
+//!   messages, those at QoS 0 first; they are counted. One that leaves its connection full for [`Config::stalled_s_max`] is cut.
+//! - Messages at QoS 0 are not kept for a client that is away.
+//! - Sessions and retained messages outlive the process ([`saved`]): all of it at a clean stop, and after a crash what they
+//!   were at the last save.
+//! - If the router panics, its sessions end: their connections are closed with [`CloseReason::Unavailable`], and retained
+//!   messages go on. Telemetry does not come by here.
 
-mod delivery;
-mod hub;
+mod inbound;
+mod inbox;
+mod latest;
 mod link;
 mod message;
 mod mount;
-mod outgoing;
+mod namespace;
 mod retained;
-mod rumqttd;
+mod routing;
+mod saved;
 mod session;
-mod subscriptions;
+mod share;
+mod shared;
+mod subscribers;
+mod subscribing;
 #[cfg(test)]
 #[expect(
     clippy::disallowed_methods,
     reason = "expiry and delays take their time; what a test collects is bounded by it"
 )]
 mod tests;
+mod thread;
+mod timers;
+mod trie;
+mod turn;
+mod will;
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
+pub use latest::{Latest, Offer};
 pub use link::Link;
 pub use mount::Mount;
 
-use hub::{ClientName, Command, Hub, Shared};
-use message::{Message, SERVER};
-use session::Arrival;
+use inbox::{Command, Inbox, InboxEnd};
+use link::{LinkId, Outbox, Window};
+use message::{Message, Ms};
+use namespace::Arrival;
+use saved::Saver;
+use session::Client;
+use shared::{ClientName, Shared};
+use thread::Start;
 
+use crate::clock::Clock;
+use crate::ids::TenantId;
 use crate::mqtt::codec::{ClientPacket, ServerPacket, Version, Will};
+
+/// How long a stopping router may take to save what it has.
+const STOP_MAX: Duration = Duration::from_secs(3);
 
 /// Bounds of the router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Most sessions, connected and kept, that have a link; beyond it [`Router::attach`] answers through the outbox
-    /// with [`CloseReason::QuotaExceeded`]. One takes some 40 kB.
+    /// with [`CloseReason::QuotaExceeded`].
     pub sessions_max: usize,
     /// Most subscriptions of one session; a SUBSCRIBE beyond gets 0x97 (3.1.1: 0x80).
     pub subscriptions_max: usize,
@@ -62,16 +94,17 @@ pub struct Config {
     pub session_expiry_s_max: u32,
     /// How long a connection may leave [`Flow::Pause`] standing before it is cut, seconds.
     pub stalled_s_max: u32,
-    /// Memory for the messages that subscribers have yet to read, bytes, for each filter. Who falls further behind loses the
-    /// oldest.
-    pub filter_bytes_max: usize,
-    /// Most different filters since the router started; a SUBSCRIBE beyond gets 0x97 (3.1.1: 0x80). One takes some 8 kB
-    /// without its messages, and each topic that is new to the router is compared with all.
-    pub filters_max: usize,
-    /// Most retained messages; further topics are not retained.
+    /// Most messages that wait for one session, its client connected or not. Who falls further behind loses the oldest, those
+    /// at QoS 0 first.
+    pub queue_messages_max: usize,
+    /// Most memory for them, bytes; a message that waits for several sessions counts for each.
+    pub queue_bytes_max: usize,
+    /// Most retained messages of a tenant; further topics are not retained.
     pub retained_max: usize,
-    /// Most memory for them, bytes, counted as topics and payloads.
+    /// Most memory for them, bytes.
     pub retained_bytes_max: usize,
+    /// How often kept sessions and retained messages are saved, seconds, if any changed.
+    pub save_interval_s: u32,
 }
 
 impl Default for Config {
@@ -81,21 +114,36 @@ impl Default for Config {
             subscriptions_max: 1_024,
             session_expiry_s_max: 7 * 24 * 3_600,
             stalled_s_max: 30,
-            filter_bytes_max: 1 << 20,
-            filters_max: 16_384,
+            queue_messages_max: 10_000,
+            queue_bytes_max: 4 << 20,
             retained_max: 65_536,
             retained_bytes_max: 64 << 20,
+            save_interval_s: 60,
         }
     }
 }
 
-/// A handle to the router; clones are the same router. It ends with the last handle and link, but for rumqttd's own two
-/// threads, which cannot be stopped and idle until the process ends.
+/// What a router has to do with beside its clients.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// Where sessions and retained messages outlive the process; `None`: they do not.
+    pub file: Option<PathBuf>,
+    /// The time on the wall, which goes on while the process does not run.
+    pub clock: Clock,
+    /// What new subscriptions are offered beside the retained messages.
+    pub latest: Option<Arc<dyn Latest>>,
+    /// Whether each tenant has a namespace; if not all share one, as in open mode.
+    pub are_tenants_apart: bool,
+}
+
+/// A handle to the router; clones are the same router. It ends with the last handle and link, or by [`Router::stop`].
 #[derive(Clone, Debug)]
 pub struct Router {
-    commands: mpsc::Sender<Command>,
-    fixes: mpsc::Sender<Message>,
+    inbox: Arc<InboxEnd>,
     shared: Arc<Shared>,
+    link_last: Arc<AtomicU64>,
+    ended: Arc<Mutex<Receiver<()>>>,
+    are_tenants_apart: bool,
 }
 
 /// A client that wants a link.
@@ -114,6 +162,9 @@ pub struct Attach {
     pub will: Option<Will>,
     /// Most unacknowledged deliveries with QoS > 0 (3.1.1: 65,535).
     pub receive_maximum: u16,
+    /// Most publishes of the client at QoS 2 that it has not released; one more ends the connection with
+    /// [`CloseReason::ReceiveMaximumExceeded`] [MQTT-3.3.4-9]. At 3.1.1 clients are told no bound: 65,535.
+    pub unreleased_max: u16,
     /// Largest packet that the client takes, bytes; larger deliveries are dropped for it [MQTT-3.1.2-25].
     pub packet_bytes_max: Option<u32>,
     /// Where everything for this client goes.
@@ -153,6 +204,8 @@ pub enum CloseReason {
     TakenOver,
     /// The client did not read its deliveries for too long (0x97).
     Stalled,
+    /// More publishes at QoS 2 unreleased than the client was offered (0x93).
+    ReceiveMaximumExceeded,
     /// No room for another session (0x97).
     QuotaExceeded,
     /// The router failed and is being started anew, or is gone (0x88). Clients reconnect.
@@ -170,9 +223,16 @@ pub enum Flow {
 
 /// The outbox of a connection.
 pub trait Deliver: Send + Sync {
-    /// Takes a packet for the client. Called on the router's threads, one call at a time for a link and in order; must not
-    /// block. After `Closed` it is not called again.
+    /// Takes a packet for the client, which may go on with [`Deliver::hand_over`] only. Called on the router's thread, in
+    /// order; must not block. After `Closed` it is not called again.
     fn deliver(&self, packet: FromRouter) -> Flow;
+
+    /// Passes on what all outboxes of the same [worker](Deliver::worker) took. Called soon after [`Deliver::deliver`], once for
+    /// many; must not block.
+    fn hand_over(&self);
+
+    /// Which worker has the connection.
+    fn worker(&self) -> usize;
 }
 
 /// The router's queue for this link (or for new links) is full.
@@ -181,50 +241,79 @@ pub trait Deliver: Send + Sync {
 pub struct Busy;
 
 impl Router {
-    /// Starts the router's threads.
-    pub fn start(config: Config) -> std::io::Result<Self> {
+    /// Starts the router's thread, with what was saved of the last one. Blocks for the disk; a file that does not read is told
+    /// and set aside.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn start(config: Config, surroundings: Surroundings) -> std::io::Result<Self> {
+        let Surroundings { file, clock, latest, are_tenants_apart } = surroundings;
+        let began = Instant::now();
         let shared = Arc::new(Shared::default());
-        let (commands, commands_in) = mpsc::channel(hub::COMMANDS_MAX);
-        let (fixes, fixes_in) = mpsc::channel(hub::FIXES_MAX);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let hub_shared = Arc::clone(&shared);
-        let backend = rumqttd::Backend::start(&config)?;
-        std::thread::Builder::new().name("mqtt-hub".into()).spawn(move || {
-            let sessions = tokio::task::LocalSet::new();
-            sessions.block_on(&runtime, async move {
-                Hub::new(config, hub_shared, backend).run(commands_in, fixes_in).await;
-            });
+        let inbox = Arc::new(Inbox::default());
+        let image = file.as_ref().and_then(|file| saved::load(file, Ms(0), clock.now()));
+        let saver = file.map(|file| Saver::start(file, clock)).transpose()?;
+        let (ends, ended) = sync_channel(1);
+        let (restoring, restored) = sync_channel(1);
+        let start = Start { config, shared: Arc::clone(&shared), latest, image, saver, began };
+        let inbox_there = Arc::clone(&inbox);
+        std::thread::Builder::new().name("mqtt-router".into()).spawn(move || {
+            thread::run(start, &inbox_there, restoring);
+            drop(ends);
         })?;
-        Ok(Self { commands, fixes, shared })
+        // Nothing is ever sent: the end of it says that clients find their sessions.
+        let _ended = restored.recv();
+        Ok(Self {
+            inbox: Arc::new(InboxEnd::new(inbox)),
+            shared,
+            link_last: Arc::default(),
+            ended: Arc::new(Mutex::new(ended)),
+            are_tenants_apart,
+        })
     }
 
     /// Links a client. Never blocks; [`FromRouter::Attached`] follows through the outbox, and packets may be sent before
     /// it came. `Busy`: more clients attach at this moment than the router keeps up with, answer "server unavailable".
     pub fn attach(&self, attach: Attach) -> Result<Link, Busy> {
-        let name = ClientName { mount: attach.mount.clone(), client_id: attach.client_id.clone() };
-        let (link, link_end) = link::pair(self.commands.clone());
-        let arrival = Box::new(Arrival::new(attach, link_end));
-        self.commands.try_send(Command::Attach(name, arrival)).map_err(|error| {
-            let (mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command)) = error;
+        let id: LinkId = self.link_last.fetch_add(1, Ordering::Relaxed);
+        let window = Arc::new(Window::default());
+        let client = Client {
+            link: id,
+            window: Arc::clone(&window),
+            outbox: Outbox::new(attach.outbox),
+            version: attach.version,
+            will: attach.will,
+            session_expiry_s: attach.session_expiry_s,
+            receive_maximum: attach.receive_maximum.max(1),
+            unreleased_max: attach.unreleased_max,
+            packet_bytes_max: attach.packet_bytes_max,
+            paused_since: None,
+        };
+        let arrival = Arrival { client_id: attach.client_id.into(), clean_start: attach.clean_start, client };
+        self.inbox.send(Command::Attach(attach.mount, Box::new(arrival))).map_err(|(busy, command)| {
             if let Command::Attach(_, arrival) = command {
-                arrival.outbox.silence();
+                arrival.client.outbox.silence();
             }
-            Busy
+            busy
         })?;
-        Ok(link)
+        Ok(Link::new(id, window, Arc::clone(&self.inbox)))
     }
 
     /// Whether a session is there under this name, its client connected or not (so that CONNECT without a clean start needs
     /// a link, and with one needs [`Router::forget`]).
     pub fn has_session(&self, mount: &Mount, client_id: &str) -> bool {
-        self.shared.sessions.contains(&ClientName { mount: mount.clone(), client_id: client_id.to_owned() })
+        self.shared.sessions.contains(&ClientName { mount: mount.clone(), client_id: client_id.into() })
     }
 
     /// Ends the session under this name, if any, for a client that connects with a clean start and needs no link yet; a
     /// connection that still holds it is told [`CloseReason::TakenOver`].
     pub fn forget(&self, mount: &Mount, client_id: &str) -> Result<(), Busy> {
-        let name = ClientName { mount: mount.clone(), client_id: client_id.to_owned() };
-        self.commands.try_send(Command::Forget(name)).map_err(|_| Busy)
+        self.inbox.send(Command::Forget(mount.clone(), client_id.into())).map_err(|(busy, _)| busy)
+    }
+
+    /// The namespace that a tenant's fixes are told in.
+    pub fn mount_of(&self, tenant: &TenantId) -> Mount {
+        if self.are_tenants_apart { Mount::Tenant(tenant.clone()) } else { Mount::Open }
     }
 
     /// Whether anybody in this mount subscribes to anything: one load if nobody does at all, so that nothing is built for
@@ -244,20 +333,9 @@ impl Router {
     }
 
     /// Publishes an accepted fix to subscribers. Never blocks: with the queue full it is dropped and counted.
-    pub fn publish_fix(&self, mount: &Mount, topic: &str, qos: u8, payload: Bytes) {
-        if !self.has_subscribers(mount) {
-            return;
-        }
-        let message = Message {
-            topic: mount.topic(topic),
-            payload,
-            qos: qos.min(2),
-            retain: false,
-            publisher: SERVER,
-            expires_at: None,
-            properties: None,
-        };
-        if self.fixes.try_send(message).is_err() {
+    pub fn publish_fix(&self, mount: Mount, topic: &str, qos: u8, payload: Bytes) {
+        let message = Message::fix(topic.into(), payload, qos.min(2));
+        if self.inbox.send_fix((mount, message)).is_err() {
             self.shared.fixes_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -265,5 +343,27 @@ impl Router {
     /// Fixes that [`Router::publish_fix`] had to drop since the start.
     pub fn fixes_dropped(&self) -> u64 {
         self.shared.fixes_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Messages that sessions lost since the start because their clients were too far behind.
+    pub fn messages_dropped(&self) -> u64 {
+        self.shared.messages_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Messages that were delivered and not retained since the start, for want of room.
+    pub fn unretained(&self) -> u64 {
+        self.shared.unretained.load(Ordering::Relaxed)
+    }
+
+    /// Ends the router once what was sent before is done with. Blocks for that, [`STOP_MAX`] at most.
+    pub fn stop(&self) {
+        // Only arrivals are refused.
+        drop(self.inbox.send(Command::Stop));
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(STOP_MAX) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            tracing::error!(
+                "the mqtt router takes too long to end: what its sessions had since the last save may be lost"
+            );
+        }
     }
 }

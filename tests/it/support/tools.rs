@@ -71,6 +71,26 @@ pub(crate) fn mosquitto_sub_with(
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// Starts a `mosquitto_sub` with these arguments beside the address, which ends with an error if it takes too long.
+pub(crate) fn mosquitto_sub_as(address: SocketAddr, version: Version, args: &[&str]) -> Child {
+    let mut command = mosquitto("mosquitto_sub", address, version);
+    command.args(["-W", &PATIENCE.as_secs().to_string()]).args(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits for a client to end by itself, and what it printed.
+pub(crate) fn said(client: Child) -> String {
+    let output = client.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Publishes one message with `mosquitto_pub` and these arguments beside the address.
+pub(crate) fn mosquitto_pub_with(address: SocketAddr, version: Version, args: &[&str]) {
+    let said = output_within(mosquitto("mosquitto_pub", address, version).args(args), PATIENCE);
+    assert!(said.status.success(), "mosquitto_pub: {}", String::from_utf8_lossy(&said.stderr));
+}
+
 /// Runs a script of `tests/it` in the Python that `.ci/test` made beside the build.
 pub(crate) fn python(script: &str, args: &[&str]) -> Output {
     let target = Path::new(env!("CARGO_BIN_EXE_rhumb")).ancestors().nth(2).unwrap();

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_subscriber_that_does_not_read_is_cut_and_harms_nobody() {
-    let router = Router::start(Config { stalled_s_max: 1, filter_bytes_max: 64 << 10, ..Config::default() }).unwrap();
+    let router = start_with(Config { stalled_s_max: 1, queue_messages_max: 100, ..Config::default() });
     let (slow, quick) = (client(&router, "slow"), client(&router, "quick"));
     slow.subscribe("a/#", 0);
     quick.subscribe("a/#", 1);
@@ -41,8 +41,8 @@ fn a_paused_subscriber_goes_on_when_resumed() {
 
 #[test]
 fn bounds_are_answered_with_quota_exceeded() {
-    let config = Config { sessions_max: 2, subscriptions_max: 2, filters_max: 4, retained_max: 1, ..Config::default() };
-    let router = Router::start(config).unwrap();
+    let config = Config { sessions_max: 2, subscriptions_max: 2, retained_max: 1, ..Config::default() };
+    let router = start_with(config);
     let (one, two) = (client(&router, "one"), client(&router, "two"));
     let (attach, inbox, _) = attach("three");
     let link = router.attach(attach).unwrap();
@@ -53,12 +53,36 @@ fn bounds_are_answered_with_quota_exceeded() {
     assert_eq!(one.subscribe_with(None, subscription("c", 0)), [0x97], "subscriptions of a session");
     assert_eq!(one.subscribe_with(None, subscription("a", 1)), [1], "not another one");
     one.unsubscribe("b");
+    assert_eq!(one.subscribe_with(None, subscription(&"a/".repeat(200), 0)), [0x97], "a filter that is too deep");
     one.subscribe("$share/g/a", 1);
     one.unsubscribe("a");
-    assert_eq!(one.subscribe_with(None, subscription("$share/h/a", 1)), [0x97], "a second group over one filter");
-    two.subscribe("c", 0);
-    assert_eq!(two.subscribe_with(None, subscription("d", 0)), [0x97], "different filters");
-    two.subscribe("a", 0);
+    one.subscribe("$share/h/a", 1);
+    two.publish(message("a", 1, "to both groups"));
+    assert_eq!([one.payload(), one.payload()], ["to both groups"; 2]);
+    for topic in ["r/1", "r/2"] {
+        two.publish(Publish { retain: true, ..message(topic, 1, topic) });
+    }
+    assert_eq!(router.unretained(), 1);
+    two.subscribe("r/#", 1);
+    assert_eq!(two.payload(), "r/1");
+    two.hears_nothing();
+}
+
+#[test]
+fn who_falls_too_far_behind_loses_the_oldest() {
+    let router = start_with(Config { queue_messages_max: 10, ..Config::default() });
+    let publisher = client(&router, "p");
+    let subscriber = client_with(&router, "s", kept);
+    subscriber.subscribe("a", 1);
+    drop(subscriber);
+    for number in 0..30 {
+        publisher.publish(message("a", u8::from(number % 2 == 0), &number.to_string()));
+    }
+    assert_eq!(router.messages_dropped(), 5, "those at QoS 0 were never kept");
+    let again = client_with(&router, "s", kept);
+    let payloads: Vec<_> = (0..10).map(|_| again.payload()).collect();
+    assert_eq!(payloads, ["10", "12", "14", "16", "18", "20", "22", "24", "26", "28"]);
+    again.hears_nothing();
 }
 
 #[test]
@@ -89,13 +113,15 @@ fn a_router_that_died_closes_its_links_and_new_ones_work() {
         subscriber.subscribe("a", 1);
         publisher.publish(Publish { retain: true, ..message("a", 1, "before") });
         assert_eq!(subscriber.payload(), "before");
-        router.commands.blocking_send(Command::Kill).unwrap();
+        drop(router.inbox.send(Command::Kill));
         assert_eq!(subscriber.closed(), CloseReason::Unavailable);
         drop(subscriber);
         let again = client_with(&router, "s", kept);
         assert!(!again.session_present);
         again.subscribe("a", 1);
         assert_eq!(again.payload(), "before", "retained messages outlive the router");
+        assert_eq!(publisher.closed(), CloseReason::Unavailable);
+        let publisher = client(&router, "p");
         publisher.publish(message("a", 1, "after"));
         assert_eq!(again.payload(), "after");
         assert!(!client_with(&router, "away", kept).session_present, "its queue is gone");

@@ -1,7 +1,9 @@
-//! The seam with rumqttd's router behind it, as the door sees it.
+//! The seam as the door sees it.
 
 mod delivery;
 mod failure;
+mod latest;
+mod restart;
 mod session;
 
 use std::cell::RefCell;
@@ -14,7 +16,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::ids::TenantId;
 use crate::mqtt::codec::{ClientPacket, Publish, PublishProperties, RetainHandling, ServerPacket, Subscription};
 
 /// Long enough for the busiest machine.
@@ -33,6 +34,12 @@ impl Deliver for TestOutbox {
         // The test may have let go of its client.
         let _ = self.sender.send(packet);
         if self.is_full.load(Ordering::SeqCst) { Flow::Pause } else { Flow::Continue }
+    }
+
+    fn hand_over(&self) {}
+
+    fn worker(&self) -> usize {
+        0
     }
 }
 
@@ -57,6 +64,7 @@ fn attach(client_id: &str) -> (Attach, Receiver<FromRouter>, Arc<AtomicBool>) {
         session_expiry_s: 0,
         will: None,
         receive_maximum: u16::MAX,
+        unreleased_max: u16::MAX,
         packet_bytes_max: None,
         outbox: Arc::new(TestOutbox { sender, is_full: Arc::clone(&is_full) }),
     };
@@ -89,8 +97,12 @@ fn in_tenant(name: &str) -> impl FnOnce(&mut Attach) {
     move |attach| attach.mount = Mount::Tenant(tenant)
 }
 
+fn start_with(config: Config) -> Router {
+    Router::start(config, Surroundings::default()).unwrap()
+}
+
 fn start() -> Router {
-    Router::start(Config::default()).unwrap()
+    start_with(Config::default())
 }
 
 fn subscription(filter: &str, qos: u8) -> Subscription {

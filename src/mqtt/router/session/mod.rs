@@ -1,0 +1,240 @@
+//! A session: what a client subscribed to, what is under way to it, and how long it is kept while the client is away. What
+//! concerns others too (publishing, ending) is its namespace's.
+
+mod outgoing;
+mod queue;
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::link::{LinkId, Outbox, Window};
+use super::message::{Message, Ms};
+use super::share::Readiness;
+use super::turn::Turn;
+use super::will::{PendingWill, Will};
+use super::{Flow, FromRouter, Offer};
+use crate::mqtt::codec::{Publish, PublishProperties, ServerPacket, Subscription, Version, encode};
+
+pub(super) use self::outgoing::{Answer, Flying, Next, Outgoing, Stage};
+pub(super) use self::queue::{Bounds, Queued};
+
+/// Where a session is, and which of those that had the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// Of its namespace.
+    pub(super) namespace: usize,
+    pub(super) session: u32,
+    /// Never given to another session.
+    pub(super) number: u64,
+}
+
+/// The connected client.
+pub(super) struct Client {
+    pub(super) link: LinkId,
+    pub(super) window: Arc<Window>,
+    pub(super) outbox: Outbox,
+    pub(super) version: Version,
+    pub(super) will: Option<Will>,
+    pub(super) session_expiry_s: u32,
+    pub(super) receive_maximum: u16,
+    pub(super) unreleased_max: u16,
+    pub(super) packet_bytes_max: Option<u32>,
+    /// Set while its outbox is full.
+    pub(super) paused_since: Option<Ms>,
+}
+
+/// One subscription as its session knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Subscribed {
+    pub(super) options: Subscription,
+    /// 0: none.
+    pub(super) identifier: u32,
+}
+
+/// Latest fixes that a subscription asked for.
+pub(super) struct Backlog {
+    pub(super) filter: Arc<str>,
+    pub(super) offers: Box<dyn Iterator<Item = Offer> + Send>,
+    /// Most QoS of their deliveries.
+    pub(super) qos: u8,
+    /// 0: none.
+    pub(super) identifier: u32,
+}
+
+/// Latest fixes that are looked up at once.
+const OFFERS_AT_ONCE: usize = 64;
+
+/// The quality of service of a latest fix; a subscription may lower it.
+const OFFER_QOS: u8 = 1;
+
+/// See the module.
+pub(super) struct Session {
+    pub(super) address: Address,
+    pub(super) client_id: Box<str>,
+    pub(super) client: Option<Client>,
+    /// By filter, share group and all.
+    pub(super) subscriptions: HashMap<Arc<str>, Subscribed, foldhash::fast::RandomState>,
+    pub(super) outgoing: Outgoing,
+    /// Latest fixes that subscriptions asked for, to be looked up when everything else is sent.
+    pub(super) latest: VecDeque<Backlog>,
+    /// Packet ids of the client's publishes at QoS 2 that it has not released [MQTT-4.3.3-10].
+    pub(super) received: HashSet<u16, foldhash::fast::RandomState>,
+    pub(super) will: Option<PendingWill>,
+    /// When it ends, while its client is away.
+    pub(super) expires_at: Ms,
+    /// The soonest time that the timers look at it.
+    pub(super) looked_at: Ms,
+}
+
+impl Session {
+    pub(super) fn new(address: Address, client_id: Box<str>) -> Self {
+        Self {
+            address,
+            client_id,
+            client: None,
+            subscriptions: HashMap::default(),
+            outgoing: Outgoing::default(),
+            latest: VecDeque::new(),
+            received: HashSet::default(),
+            will: None,
+            expires_at: Ms::NEVER,
+            looked_at: Ms::NEVER,
+        }
+    }
+
+    /// How soon a message would be sent that comes now.
+    pub(super) fn readiness(&self) -> Readiness {
+        match &self.client {
+            None => Readiness::Away,
+            Some(client) if client.paused_since.is_none() && self.outgoing.has_room(client.receive_maximum) => {
+                Readiness::Now
+            }
+            Some(_) => Readiness::Later,
+        }
+    }
+
+    /// Takes a message for the client, to be sent now or when its turn comes. At QoS 0 it is not kept for one that is away.
+    pub(super) fn offer(&mut self, queued: Queued, turn: &mut Turn) {
+        if self.client.is_none() && queued.qos == 0 {
+            return;
+        }
+        turn.is_unsaved |= queued.qos > 0 && self.client.as_ref().is_none_or(|client| client.session_expiry_s > 0);
+        let lost = self.outgoing.queue.push(queued, turn.queue_bounds());
+        turn.lost(lost);
+        self.flush(turn);
+    }
+
+    /// Sends what may be sent.
+    pub(super) fn flush(&mut self, turn: &mut Turn) {
+        while let Some(client) = &self.client
+            && client.paused_since.is_none()
+        {
+            let (version, bytes_max, receive_maximum) =
+                (client.version, client.packet_bytes_max, client.receive_maximum);
+            if self.outgoing.is_idle() {
+                self.look_up_latest();
+            }
+            let Some(next) = self.outgoing.next(receive_maximum) else { return };
+            let (queued, pkid, dup) = match next {
+                Next::Release { pkid } => {
+                    self.answer(ServerPacket::PubRel { pkid, reason: 0 }, turn);
+                    continue;
+                }
+                Next::AtMostOnce(queued) => (queued, 0, false),
+                Next::Publish { queued, pkid, dup } => (queued, pkid, dup),
+            };
+            let has_expired = queued.message.expires_at <= turn.now;
+            // Whatever the client may have seen already is brought to its end [MQTT-4.4.0-1].
+            let publish = Some(publish(&queued, version, pkid, dup, turn.now)).filter(|_| dup || !has_expired);
+            match publish.filter(|publish| fits(version, bytes_max, publish)) {
+                Some(publish) => self.answer(ServerPacket::Publish(publish), turn),
+                None if !dup && pkid != 0 => self.outgoing.take_back(pkid),
+                None => {}
+            }
+        }
+    }
+
+    /// Takes some of the latest fixes that were asked for: after all that came meanwhile, so that none is older than what the
+    /// client has.
+    fn look_up_latest(&mut self) {
+        while let Some(backlog) = self.latest.front_mut() {
+            let Backlog { offers, qos, identifier, .. } = backlog;
+            let qos = OFFER_QOS.min(*qos);
+            let identifiers: Box<[u32]> = if *identifier == 0 { Box::default() } else { Box::new([*identifier]) };
+            let queued = offers.take(OFFERS_AT_ONCE).map(|(topic, payload)| Queued {
+                message: Arc::new(Message::fix(topic, payload, qos)),
+                qos,
+                retain: true,
+                identifiers: identifiers.clone(),
+                share: None,
+            });
+            self.outgoing.retained.extend(queued);
+            if !self.outgoing.retained.is_empty() {
+                return;
+            }
+            self.latest.pop_front();
+        }
+    }
+
+    pub(super) fn answer(&mut self, packet: ServerPacket, turn: &mut Turn) {
+        self.tell(FromRouter::Packet(packet), turn);
+    }
+
+    pub(super) fn tell(&mut self, packet: FromRouter, turn: &mut Turn) {
+        if let Some(client) = &mut self.client
+            && turn.post.deliver(&client.outbox, packet) == Flow::Pause
+            && client.paused_since.is_none()
+        {
+            client.paused_since = Some(turn.now);
+            self.look_at(turn);
+        }
+    }
+
+    /// When something becomes of it by itself.
+    pub(super) fn deadline(&self, turn: &Turn) -> Ms {
+        let stalled = self.client.as_ref().and_then(|client| client.paused_since);
+        let stalled = stalled.map_or(Ms::NEVER, |since| since.after_s(turn.config.stalled_s_max));
+        let will = self.will.as_ref().map_or(Ms::NEVER, |will| will.due);
+        stalled.min(will).min(self.expires_at)
+    }
+
+    /// Has the timers look at it when its time comes.
+    pub(super) fn look_at(&mut self, turn: &mut Turn) {
+        let deadline = self.deadline(turn);
+        if deadline < self.looked_at {
+            self.looked_at = deadline;
+            turn.timers.set(deadline, self.address);
+        }
+    }
+}
+
+/// A message as a publish for a client, with what is left of its lifetime [MQTT-3.3.2-6].
+fn publish(queued: &Queued, version: Version, pkid: u16, dup: bool, now: Ms) -> Publish {
+    let Message { topic, payload, expires_at, properties, .. } = &*queued.message;
+    let has_properties = properties.is_some() || !queued.identifiers.is_empty() || *expires_at != Ms::NEVER;
+    let properties = (version == Version::V5 && has_properties).then(|| {
+        let mut properties = properties.clone().unwrap_or_default();
+        properties.subscription_identifiers = queued.identifiers.to_vec();
+        properties.message_expiry_s = (*expires_at != Ms::NEVER).then(|| expires_at.left_s(now));
+        properties
+    });
+    Publish {
+        dup,
+        qos: queued.qos,
+        retain: queued.retain,
+        topic: Arc::clone(topic),
+        pkid,
+        payload: payload.clone(),
+        properties: properties.filter(|properties| **properties != PublishProperties::default()),
+    }
+}
+
+/// Whether the client takes a packet of this size [MQTT-3.1.2-24].
+fn fits(version: Version, packet_bytes_max: Option<u32>, publish: &Publish) -> bool {
+    let Some(bytes_max) = packet_bytes_max else { return true };
+    let mut bytes = Vec::new();
+    encode(version, &ServerPacket::Publish(publish.clone()), &mut bytes);
+    bytes.len() <= bytes_max as usize
+}
