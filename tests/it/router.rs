@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::mqtt::{VERSIONS, Version};
 use crate::support::rhumb::Rhumb;
-use crate::support::tools::{mosquitto_pub, mosquitto_pub_with, mosquitto_sub_as, said};
+use crate::support::tools::{mosquitto_pub, mosquitto_publish, mosquitto_sub_as, said};
 use crate::support::{native_fix, topic, wait_for};
 
 /// Waits until so many subscriptions stand.
@@ -34,9 +34,9 @@ fn leave_behind(rhumb: &Rhumb) {
     for number in 1..=3 {
         mosquitto_pub(rhumb.mqtt(), Version::V4, 1, &format!("commands/{number}"), "go");
     }
-    mosquitto_pub_with(rhumb.mqtt(), Version::V5, &["-t", "status/gate", "-m", "open", "-q", "1", "-r"]);
-    mosquitto_pub_with(rhumb.mqtt(), Version::V5, &["-t", "status/door", "-m", "shut", "-q", "1", "-r"]);
-    mosquitto_pub_with(rhumb.mqtt(), Version::V5, &["-t", "status/door", "-n", "-q", "1", "-r"]);
+    mosquitto_publish(rhumb.mqtt(), Version::V5, &["-t", "status/gate", "-m", "open", "-q", "1", "-r"]);
+    mosquitto_publish(rhumb.mqtt(), Version::V5, &["-t", "status/door", "-m", "shut", "-q", "1", "-r"]);
+    mosquitto_publish(rhumb.mqtt(), Version::V5, &["-t", "status/door", "-n", "-q", "1", "-r"]);
 }
 
 /// Finds what was left behind.

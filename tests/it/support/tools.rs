@@ -86,7 +86,7 @@ pub(crate) fn said(client: Child) -> String {
 }
 
 /// Publishes one message with `mosquitto_pub` and these arguments beside the address.
-pub(crate) fn mosquitto_pub_with(address: SocketAddr, version: Version, args: &[&str]) {
+pub(crate) fn mosquitto_publish(address: SocketAddr, version: Version, args: &[&str]) {
     let said = output_within(mosquitto("mosquitto_pub", address, version).args(args), PATIENCE);
     assert!(said.status.success(), "mosquitto_pub: {}", String::from_utf8_lossy(&said.stderr));
 }
