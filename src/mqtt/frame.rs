@@ -9,7 +9,7 @@ pub(super) enum Framed<'a> {
     Incomplete,
     /// A whole packet.
     Packet(Packet<'a>),
-    /// A remaining length of more than four bytes.
+    /// A remaining length of more than four bytes, or of more than it needs.
     Malformed(Malformed),
     /// The packet is, or will be, larger than the bound.
     TooLarge,
@@ -34,6 +34,9 @@ impl Packet<'_> {
 const LONG_LENGTH: Malformed =
     Malformed { what: "a remaining length of more than four bytes", clause: "MQTT-1.5.5-1", reason: 0x81 };
 
+const PADDED_LENGTH: Malformed =
+    Malformed { what: "a remaining length takes more bytes than it needs", clause: "MQTT-1.5.5-1", reason: 0x81 };
+
 /// Finds the first packet. A packet over `packet_bytes_max` is told by its header, before its bytes are gathered.
 pub(super) fn first_packet(bytes: &[u8], packet_bytes_max: usize) -> Framed<'_> {
     let mut remaining = 0usize;
@@ -41,6 +44,10 @@ pub(super) fn first_packet(bytes: &[u8], packet_bytes_max: usize) -> Framed<'_> 
         let Some(byte) = bytes.get(1 + index) else { return Framed::Incomplete };
         remaining |= usize::from(byte & 0x7F) << (7 * index);
         if byte & 0x80 == 0 {
+            // As the codec has it: the fast path must take nothing that it would not.
+            if *byte == 0 && index > 0 {
+                return Framed::Malformed(PADDED_LENGTH);
+            }
             let header = 2 + index;
             let total = header + remaining;
             if total > packet_bytes_max {
@@ -73,6 +80,9 @@ mod tests {
         assert_eq!(first_packet(&[0x30, 0x80], 100), Framed::Incomplete);
         assert_eq!(first_packet(&[0x30, 2, 0], 100), Framed::Incomplete);
         assert_eq!(first_packet(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF], 100), Framed::Malformed(LONG_LENGTH));
+        for padded in [&[0x30, 0x80, 0x00][..], &[0x30, 0x83, 0x00, 0, 1, b't'], &[0xC0, 0x80, 0x80, 0x80, 0x00]] {
+            assert_eq!(first_packet(padded, 100), Framed::Malformed(PADDED_LENGTH), "{padded:?}");
+        }
         assert_eq!(first_packet(&[0x30, 99], 100), Framed::TooLarge);
         assert_eq!(first_packet(&[0x30, 98], 100), Framed::Incomplete);
         let mut long = vec![0x30, 0x80, 0x01];

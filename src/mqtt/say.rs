@@ -48,24 +48,26 @@ impl Connection {
         }
     }
 
-    /// Delivers a message, unless a rule keeps it from this client: then the router is told that it is done with.
+    /// Delivers a message, unless a rule keeps it from this client or the client takes none of its size (one that is sent
+    /// again after the client came back taking less): then the router is told that it is done with [MQTT-3.1.2-25].
     pub(super) fn deliver(&mut self, context: &Context, publish: Publish) -> Result<(), Close> {
         let Some(session) = &mut self.session else { return Ok(()) };
-        if !context.acl.may_deliver(session.principal.as_deref(), &publish.topic) {
-            let pkid = publish.pkid;
-            return match publish.qos {
-                0 => Ok(()),
-                1 => self.send_routed(context, ClientPacket::PubAck { pkid }),
-                _ => self.send_routed(context, ClientPacket::PubRec { pkid, reason: NOT_AUTHORIZED }),
-            };
+        let (qos, pkid) = (publish.qos, publish.pkid);
+        if context.acl.may_deliver(session.principal.as_deref(), &publish.topic)
+            && put_publish(&mut self.out, session, publish)
+        {
+            return Ok(());
         }
-        put_publish(&mut self.out, session, publish);
-        Ok(())
+        match qos {
+            0 => Ok(()),
+            1 => self.send_routed(context, ClientPacket::PubAck { pkid }),
+            _ => self.send_routed(context, ClientPacket::PubRec { pkid, reason: NOT_AUTHORIZED }),
+        }
     }
 }
 
-/// Appends a PUBLISH, by its alias where there is one. The router sends none that the client does not take by its name.
-fn put_publish(out: &mut Vec<u8>, session: &mut Session, mut publish: Publish) {
+/// Appends a PUBLISH, by its alias where there is one; false if the client takes none of its size.
+fn put_publish(out: &mut Vec<u8>, session: &mut Session, mut publish: Publish) -> bool {
     let named = session.outgoing_aliases.as_ref().map_or(Named::Plainly, |aliases| aliases.name(&publish.topic));
     let alias = match named {
         Named::Plainly => None,
@@ -85,9 +87,9 @@ fn put_publish(out: &mut Vec<u8>, session: &mut Session, mut publish: Publish) {
         {
             aliases.sent(&publish.topic, alias);
         }
-        return;
+        return true;
     }
-    // Without the three bytes of the alias it fits.
+    // Perhaps without the three bytes of the alias, which then go by another message.
     if let ServerPacket::Publish(publish) = &mut packet {
         if let Some(properties) = &mut publish.properties {
             properties.topic_alias = None;
@@ -96,7 +98,7 @@ fn put_publish(out: &mut Vec<u8>, session: &mut Session, mut publish: Publish) {
             publish.topic = topic;
         }
     }
-    codec::encode(session.version, &packet, out);
+    put_within(out, session, &packet)
 }
 
 /// Appends a packet, unless the client takes none of its size.
