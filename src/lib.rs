@@ -13,6 +13,7 @@
 //! - A shard's state belongs to its thread. Nothing in it is locked, and nothing on its way blocks: who sends to a shard
 //!   claimed its room beforehand.
 //! - The pipeline reads no clock. Time comes with the batch.
+//! - Verdicts do not depend on how much of the past is in memory: the store tells the rest, a stretch at a time.
 //! - A fix leaves memory only once the store has it. Without a store it is forgotten, and what is as old is refused.
 //! - A snapshot has everything of the frames that it stands for; what it has of later ones, recovery finds again in the
 //!   journal and applies without effect. A segment goes only once the older of two snapshots stands for it and every sink

@@ -137,7 +137,7 @@ impl Keeper {
     pub(super) fn snapshot(&self) -> Result<SnapshotTaken, SnapshotError> {
         let mut taking = lock(&self.inner.taking);
         let _keeping = lock(&self.inner.keeping);
-        self.inner.take(&mut taking)
+        self.inner.take(&mut taking, true)
     }
 
     /// Takes a last snapshot, so that the next start has next to nothing to read, if that takes no longer than
@@ -193,7 +193,7 @@ impl Inner {
                 && self.has_moved(&taking)
         };
         if is_due && may_try {
-            self.take(&mut taking)?;
+            self.take(&mut taking, is_pressed)?;
         }
         drop(taking);
         self.cut()
@@ -207,7 +207,7 @@ impl Inner {
         // A backup that is not done is given up, which may take longer than there is.
         let Ok(_keeping) = self.keeping.try_lock() else { return Ok(()) };
         if self.has_moved(&taking) && taking.took < STOP_SNAPSHOT_MAX {
-            self.take(&mut taking)?;
+            self.take(&mut taking, true)?;
         }
         drop(taking);
         self.cut()
@@ -218,10 +218,14 @@ impl Inner {
         self.journal.watermark().get() > taking.sequence + 1
     }
 
-    fn take(&self, taking: &mut Taking) -> Result<SnapshotTaken, SnapshotError> {
+    /// Takes a snapshot. One that may not go `over_budget` is given up when the journal's budget gets short meanwhile: with a
+    /// store behind, it holds as much as the journal does.
+    fn take(&self, taking: &mut Taking, over_budget: bool) -> Result<SnapshotTaken, SnapshotError> {
         let mark = Mark::at_end(&self.journal.segments()?, 0);
         let began = now();
-        let may_go_on = || lock(&self.stop_by).is_none_or(|stop_by| now() < stop_by);
+        let has_room = || self.journal.assess().is_ok_and(|assessment| assessment.excess_bytes() == 0);
+        let may_go_on =
+            || lock(&self.stop_by).is_none_or(|stop_by| now() < stop_by) && (over_budget || has_room());
         let stored = taking.snapshots.stored();
         let taken = taking.snapshots.take(&self.journal, &may_go_on);
         let took = began.elapsed();
