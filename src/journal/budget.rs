@@ -70,7 +70,12 @@ impl Assessment {
 
     /// What has to go of that which nobody needs, however young it is.
     pub fn excess_bytes(&self) -> u64 {
-        self.bytes.saturating_sub(self.limit_bytes / 4 * RETAINED_QUARTERS)
+        self.excess_bytes_with(0)
+    }
+
+    /// The same if so many bytes came on top.
+    pub fn excess_bytes_with(&self, more_bytes: u64) -> u64 {
+        (self.bytes + more_bytes).saturating_sub(self.limit_bytes / 4 * RETAINED_QUARTERS)
     }
 }
 
@@ -170,6 +175,7 @@ mod tests {
         assert!((assessment(100, 300).fill() - 0.25).abs() < 1e-9);
         assert_eq!(assessment(300, 100).excess_bytes(), 0);
         assert_eq!(assessment(350, 50).excess_bytes(), 50);
+        assert_eq!((assessment(250, 150).excess_bytes_with(50), assessment(250, 150).excess_bytes_with(51)), (0, 1));
         let nothing = Assessment { bytes: 9, limit_bytes: 0, left_bytes: 0, state: State::Full };
         assert!((nothing.fill() - 1.0).abs() < 1e-9);
     }

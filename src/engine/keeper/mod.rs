@@ -137,7 +137,7 @@ impl Keeper {
     pub(super) fn snapshot(&self) -> Result<SnapshotTaken, SnapshotError> {
         let mut taking = lock(&self.inner.taking);
         let _keeping = lock(&self.inner.keeping);
-        self.inner.take(&mut taking, true)
+        self.inner.take(&mut taking)
     }
 
     /// Takes a last snapshot, so that the next start has next to nothing to read, if that takes no longer than
@@ -171,7 +171,8 @@ impl Inner {
         if self.journal.failed().is_some() {
             return Ok(());
         }
-        let is_pressed = lock(&self.budget).look()?.excess_bytes() > 0;
+        let assessment = lock(&self.budget).look()?;
+        let is_pressed = assessment.excess_bytes() > 0;
         let segments = self.journal.segments()?;
         self.status.saw(&segments);
         let mut taking = lock(&self.taking);
@@ -189,11 +190,15 @@ impl Inner {
                 || (taking.snapshots.stored() > taking.stored && taking.bytes > 0);
             would_help && taking.taken_at.is_none_or(|taken_at| taken_at.elapsed() >= PRESSED)
         } else {
-            plan::is_due(taking.mark.grown(&segments), taking.bytes, self.config.segment_bytes)
+            // With a store behind, it holds as much as was journalled since the one before, and all that that one held: it must
+            // not press the budget by itself.
+            let grown_bytes = taking.mark.grown(&segments);
+            plan::is_due(grown_bytes, taking.bytes, self.config.segment_bytes)
                 && self.has_moved(&taking)
+                && assessment.excess_bytes_with(grown_bytes + taking.bytes) == 0
         };
         if is_due && may_try {
-            self.take(&mut taking, is_pressed)?;
+            self.take(&mut taking)?;
         }
         drop(taking);
         self.cut()
@@ -207,7 +212,7 @@ impl Inner {
         // A backup that is not done is given up, which may take longer than there is.
         let Ok(_keeping) = self.keeping.try_lock() else { return Ok(()) };
         if self.has_moved(&taking) && taking.took < STOP_SNAPSHOT_MAX {
-            self.take(&mut taking, true)?;
+            self.take(&mut taking)?;
         }
         drop(taking);
         self.cut()
@@ -218,14 +223,10 @@ impl Inner {
         self.journal.watermark().get() > taking.sequence + 1
     }
 
-    /// Takes a snapshot. One that may not go `over_budget` is given up when the journal's budget gets short meanwhile: with a
-    /// store behind, it holds as much as the journal does.
-    fn take(&self, taking: &mut Taking, over_budget: bool) -> Result<SnapshotTaken, SnapshotError> {
+    fn take(&self, taking: &mut Taking) -> Result<SnapshotTaken, SnapshotError> {
         let mark = Mark::at_end(&self.journal.segments()?, 0);
         let began = now();
-        let has_room = || self.journal.assess().is_ok_and(|assessment| assessment.excess_bytes() == 0);
-        let may_go_on =
-            || lock(&self.stop_by).is_none_or(|stop_by| now() < stop_by) && (over_budget || has_room());
+        let may_go_on = || lock(&self.stop_by).is_none_or(|stop_by| now() < stop_by);
         let stored = taking.snapshots.stored();
         let taken = taking.snapshots.take(&self.journal, &may_go_on);
         let took = began.elapsed();
