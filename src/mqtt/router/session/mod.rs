@@ -146,12 +146,12 @@ impl Session {
                 Next::Publish { queued, pkid, dup } => (queued, pkid, dup),
             };
             let has_expired = queued.message.expires_at <= turn.now;
-            // Whatever the client may have seen already is brought to its end [MQTT-4.4.0-1].
+            // Whatever the client may have seen already is brought to its end [MQTT-4.4.0-1], if it takes it still.
             let publish = Some(publish(&queued, version, pkid, dup, turn.now)).filter(|_| dup || !has_expired);
             match publish.filter(|publish| fits(version, bytes_max, publish)) {
                 Some(publish) => self.answer(ServerPacket::Publish(publish), turn),
-                None if !dup && pkid != 0 => self.outgoing.take_back(pkid),
-                None => {}
+                // Too large or too late. Sent again to a client that takes less now, it would hold its place for good.
+                None => self.outgoing.take_back(pkid),
             }
         }
     }
