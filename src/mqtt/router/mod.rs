@@ -35,6 +35,7 @@ mod namespace;
 mod retained;
 mod routing;
 mod saved;
+mod scan;
 mod session;
 mod share;
 mod shared;

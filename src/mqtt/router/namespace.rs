@@ -46,7 +46,7 @@ impl Namespace {
             sessions: Slab::new(),
             by_client: HashMap::default(),
             subscribers: Trie::default(),
-            retained: Retained::new(config.retained_max, config.retained_bytes_max),
+            retained: Retained::new(config.retained_max),
             targets: Vec::new(),
         }
     }

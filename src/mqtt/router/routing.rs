@@ -70,7 +70,7 @@ impl Namespace {
         let message = Arc::new(message);
         if message.retain {
             turn.is_unsaved = true;
-            if !self.retained.take(&message, turn.now) {
+            if !self.retained.take(&message, turn.config.retained_bytes_max, turn.now) {
                 tracing::debug!("no room for another retained message, delivered and not kept");
                 turn.shared.count_unretained();
             }

@@ -1,5 +1,6 @@
 //! What every step of the router's thread needs beside the namespace that it is about.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,6 +24,8 @@ pub(super) struct Turn {
     pub(super) timers: Timers,
     /// Whose link it is, for as long as its client is attached.
     pub(super) links: HashMap<LinkId, Address, foldhash::fast::RandomState>,
+    /// Sessions for which retained messages are to be looked up, in the order of their turns, each once.
+    pub(super) lookups: VecDeque<Address>,
     pub(super) now: Ms,
     /// Whether anything changed that is saved.
     pub(super) is_unsaved: bool,
@@ -38,6 +41,7 @@ impl Turn {
             post: Post::default(),
             timers: Timers::default(),
             links: HashMap::default(),
+            lookups: VecDeque::new(),
             now,
             is_unsaved: false,
             number_last: SERVER,

@@ -25,7 +25,7 @@ impl Namespace {
     pub(in crate::mqtt::router) fn restore(&mut self, image: NamespaceImage, turn: &mut Turn) {
         let mut left_out = 0;
         for message in &image.retained {
-            left_out += usize::from(!self.retained.take(message, turn.now));
+            left_out += usize::from(!self.retained.take(message, turn.config.retained_bytes_max, turn.now));
         }
         let mut keys = Vec::new();
         for session in image.sessions {

@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 
 use super::link::{LinkId, Outbox, Window};
 use super::message::{Message, Ms};
+use super::scan::Scan;
 use super::share::Readiness;
 use super::turn::Turn;
 use super::will::{PendingWill, Will};
@@ -53,6 +54,28 @@ pub(super) struct Subscribed {
     pub(super) identifier: u32,
 }
 
+/// Retained messages that a subscription asked for, as far as they were not looked up yet.
+pub(super) struct Wanted {
+    pub(super) scan: Scan,
+    /// Most QoS of their deliveries.
+    pub(super) qos: u8,
+    /// 0: none.
+    pub(super) identifier: u32,
+}
+
+impl Wanted {
+    /// One of them.
+    pub(super) fn queued(&self, message: &Arc<Message>) -> Queued {
+        Queued {
+            message: Arc::clone(message),
+            qos: message.qos.min(self.qos),
+            retain: true,
+            identifiers: if self.identifier == 0 { Box::default() } else { Box::new([self.identifier]) },
+            share: None,
+        }
+    }
+}
+
 /// Latest fixes that a subscription asked for.
 pub(super) struct Backlog {
     pub(super) filter: Arc<str>,
@@ -77,6 +100,10 @@ pub(super) struct Session {
     /// By filter, share group and all.
     pub(super) subscriptions: HashMap<Arc<str>, Subscribed, foldhash::fast::RandomState>,
     pub(super) outgoing: Outgoing,
+    /// Retained messages that subscriptions asked for, to be looked up as their client takes them.
+    pub(super) wanted: VecDeque<Wanted>,
+    /// Whether it has its place among those whose turn it is to look some up.
+    pub(super) is_looking: bool,
     /// Latest fixes that subscriptions asked for, to be looked up when everything else is sent.
     pub(super) latest: VecDeque<Backlog>,
     /// Packet ids of the client's publishes at QoS 2 that it has not released [MQTT-4.3.3-10].
@@ -96,6 +123,8 @@ impl Session {
             client: None,
             subscriptions: HashMap::default(),
             outgoing: Outgoing::default(),
+            wanted: VecDeque::new(),
+            is_looking: false,
             latest: VecDeque::new(),
             received: HashSet::default(),
             will: None,
@@ -126,8 +155,17 @@ impl Session {
         self.flush(turn);
     }
 
-    /// Sends what may be sent.
+    /// Sends what may be sent, and asks for its turn if there is more to be looked up for it.
     pub(super) fn flush(&mut self, turn: &mut Turn) {
+        self.send(turn);
+        let may_go_on = self.client.as_ref().is_some_and(|client| client.paused_since.is_none());
+        if may_go_on && !self.is_looking && !self.wanted.is_empty() && self.outgoing.retained.is_empty() {
+            self.is_looking = true;
+            turn.lookups.push_back(self.address);
+        }
+    }
+
+    fn send(&mut self, turn: &mut Turn) {
         while let Some(client) = &self.client
             && client.paused_since.is_none()
         {

@@ -50,7 +50,7 @@ pub(in crate::mqtt::router) enum Next {
 #[derive(Debug, Default)]
 pub(in crate::mqtt::router) struct Outgoing {
     pub(in crate::mqtt::router) queue: Queue,
-    /// Retained messages that a subscription asked for, before all that came later.
+    /// Retained messages that a subscription asked for, a few at a time, before all that is queued.
     pub(in crate::mqtt::router) retained: VecDeque<Queued>,
     /// In the order of their sending.
     in_flight: VecDeque<Flying>,
