@@ -29,10 +29,10 @@ impl Namespace {
         }
         let mut keys = Vec::new();
         for session in image.sessions {
-            if turn.shared.sessions.len() >= turn.config.sessions_max {
-                left_out += 1;
-            } else {
+            if self.has_room(&session.client_id, turn) {
                 keys.push(self.restore_session(session, turn));
+            } else {
+                left_out += 1;
             }
         }
         if left_out > 0 {
@@ -55,6 +55,7 @@ impl Namespace {
         session.expires_at =
             if expiry_s_max == u32::MAX { expires_at } else { expires_at.min(turn.now.after_s(expiry_s_max)) };
         session.will = will;
+        session.away_since = turn.now;
         session.received.extend(received);
         session.outgoing = Outgoing::restored(VecDeque::from(in_flight), pkid_last);
         let lost: usize = queue.into_iter().map(|queued| session.outgoing.queue.push(queued, bounds)).sum();

@@ -109,6 +109,8 @@ pub(super) struct Session {
     /// Packet ids of the client's publishes at QoS 2 that it has not released [MQTT-4.3.3-10].
     pub(super) received: HashSet<u16, foldhash::fast::RandomState>,
     pub(super) will: Option<PendingWill>,
+    /// Since when its client is away, if it is; from a restart on at the most.
+    pub(super) away_since: Ms,
     /// When it ends, while its client is away.
     pub(super) expires_at: Ms,
     /// The soonest time that the timers look at it.
@@ -128,6 +130,7 @@ impl Session {
             latest: VecDeque::new(),
             received: HashSet::default(),
             will: None,
+            away_since: Ms::NEVER,
             expires_at: Ms::NEVER,
             looked_at: Ms::NEVER,
         }
@@ -275,4 +278,18 @@ fn fits(version: Version, packet_bytes_max: Option<u32>, publish: &Publish) -> b
     let mut bytes = Vec::new();
     encode(version, &ServerPacket::Publish(publish.clone()), &mut bytes);
     bytes.len() <= bytes_max as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shared::ClientName;
+    use super::*;
+
+    #[test]
+    fn a_session_is_as_cheap_as_the_configuration_says() {
+        // With its entries by client id and by owner, and with the client id three times.
+        let entries = size_of::<ClientName>() + 2 * size_of::<(Box<str>, u32)>() + size_of::<(Box<str>, Vec<u32>)>();
+        let bytes = size_of::<Session>() + entries;
+        assert!(bytes <= 800, "{bytes}");
+    }
 }
