@@ -19,6 +19,10 @@
 //! # What is bounded, and what is lost
 //! - A client that falls further behind than [`Config::queue_messages_max`] or [`Config::queue_bytes_max`] loses the oldest
 //!   messages, those at QoS 0 first; they are counted. One that leaves its connection full for [`Config::stalled_s_max`] is cut.
+//! - One owner has at most [`Config::sessions_per_owner_max`] sessions in a namespace, and makes room for a further one with its
+//!   own that is away for the longest.
+//! - Queues of all sessions, and retained messages of all tenants, have a bound together; beyond it each has an even share.
+//! - Retained messages are looked up for subscriptions a few at a time ([`scan`]), in turns, as their clients take them.
 //! - Messages at QoS 0 are not kept for a client that is away.
 //! - Sessions and retained messages outlive the process ([`saved`]): all of it at a clean stop, and after a crash what they
 //!   were at the last save.
@@ -105,10 +109,17 @@ pub struct Config {
     pub queue_messages_max: usize,
     /// Most memory for them, bytes; a message that waits for several sessions counts for each.
     pub queue_bytes_max: usize,
+    /// Most memory for those of all sessions, bytes. Once it is used up, a session may still take as much as an even share of
+    /// it, so that it is twice as much at the worst, and one that has more takes the next only in place of its oldest. What a
+    /// client takes at once needs none.
+    pub total_queue_bytes_max: usize,
     /// Most retained messages of a tenant; further topics are not retained.
     pub retained_max: usize,
     /// Most memory for them, bytes.
     pub retained_bytes_max: usize,
+    /// Most memory for those of all tenants, bytes. Once it is used up, a tenant may still take as much as an even share of
+    /// it, so that it is twice as much at the worst, and one that has more takes no more.
+    pub total_retained_bytes_max: usize,
     /// How often kept sessions and retained messages are saved, seconds, if any changed.
     pub save_interval_s: u32,
 }
@@ -123,8 +134,10 @@ impl Default for Config {
             stalled_s_max: 30,
             queue_messages_max: 10_000,
             queue_bytes_max: 4 << 20,
+            total_queue_bytes_max: 512 << 20,
             retained_max: 65_536,
             retained_bytes_max: 64 << 20,
+            total_retained_bytes_max: 512 << 20,
             save_interval_s: 60,
         }
     }

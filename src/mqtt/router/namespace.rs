@@ -205,6 +205,7 @@ impl Namespace {
         let Some(session) = self.sessions.try_remove(key as usize) else { return };
         self.by_client.remove(&session.client_id);
         self.disown(&session.client_id, key);
+        turn.queue_bytes -= session.counted_bytes;
         for filter in session.subscriptions.keys() {
             self.unstand(filter, key);
         }

@@ -90,6 +90,7 @@ pub(super) fn run(start: Start, inbox: &Inbox, restored: SyncSender<()>) {
         routing = new();
         for (mount, retained) in retained {
             let index = routing.namespace(&mount);
+            routing.turn.retained_bytes += retained.bytes();
             routing.namespaces[index].retained = retained;
         }
         routing.turn.is_unsaved = true;
@@ -261,6 +262,7 @@ impl Routing {
         let index = entry.key();
         entry.insert(Namespace::new(mount.clone(), index, &self.turn.config));
         self.by_mount.insert(mount.clone(), index);
+        self.turn.namespaces = self.namespaces.len();
         index
     }
 
@@ -269,6 +271,7 @@ impl Routing {
         if self.namespaces.get(index).is_some_and(Namespace::is_empty) {
             let namespace = self.namespaces.remove(index);
             self.by_mount.remove(&namespace.mount);
+            self.turn.namespaces = self.namespaces.len();
         }
     }
 }

@@ -25,7 +25,7 @@ impl Namespace {
     pub(in crate::mqtt::router) fn restore(&mut self, image: NamespaceImage, turn: &mut Turn) {
         let mut left_out = 0;
         for message in &image.retained {
-            left_out += usize::from(!self.retained.take(message, turn.config.retained_bytes_max, turn.now));
+            left_out += usize::from(!self.retain(message, turn));
         }
         let mut keys = Vec::new();
         for session in image.sessions {
@@ -49,7 +49,7 @@ impl Namespace {
 
     fn restore_session(&mut self, image: SessionImage, turn: &mut Turn) -> SessionKey {
         let SessionImage { client_id, expires_at, will, subscriptions, received, pkid_last, in_flight, queue } = image;
-        let (expiry_s_max, bounds) = (turn.config.session_expiry_s_max, turn.queue_bounds());
+        let expiry_s_max = turn.config.session_expiry_s_max;
         let session = self.begin(client_id, turn);
         let key = session.address.session;
         session.expires_at =
@@ -58,8 +58,9 @@ impl Namespace {
         session.away_since = turn.now;
         session.received.extend(received);
         session.outgoing = Outgoing::restored(VecDeque::from(in_flight), pkid_last);
-        let lost: usize = queue.into_iter().map(|queued| session.outgoing.queue.push(queued, bounds)).sum();
-        turn.lost(lost);
+        for queued in queue {
+            session.queue(queued, turn);
+        }
         for subscribed in subscriptions {
             let filter: Arc<str> = subscribed.options.filter.as_str().into();
             self.stand(key, &filter, &subscribed.options, subscribed.identifier);

@@ -100,6 +100,8 @@ pub(super) struct Session {
     /// By filter, share group and all.
     pub(super) subscriptions: HashMap<Arc<str>, Subscribed, foldhash::fast::RandomState>,
     pub(super) outgoing: Outgoing,
+    /// What of its queue is counted among what waits for all.
+    pub(super) counted_bytes: usize,
     /// Retained messages that subscriptions asked for, to be looked up as their client takes them.
     pub(super) wanted: VecDeque<Wanted>,
     /// Whether it has its place among those whose turn it is to look some up.
@@ -125,6 +127,7 @@ impl Session {
             client: None,
             subscriptions: HashMap::default(),
             outgoing: Outgoing::default(),
+            counted_bytes: 0,
             wanted: VecDeque::new(),
             is_looking: false,
             latest: VecDeque::new(),
@@ -153,14 +156,30 @@ impl Session {
             return;
         }
         turn.is_unsaved |= queued.qos > 0 && self.client.as_ref().is_none_or(|client| client.session_expiry_s > 0);
-        let lost = self.outgoing.queue.push(queued, turn.queue_bounds());
-        turn.lost(lost);
+        self.queue(queued, turn);
         self.flush(turn);
+    }
+
+    /// Has a message wait, and whatever has to give way for it be lost.
+    pub(super) fn queue(&mut self, queued: Queued, turn: &mut Turn) {
+        let goes_at_once = self.readiness() == Readiness::Now;
+        let bounds = if goes_at_once { turn.queue_bounds_at_once() } else { turn.queue_bounds(self.counted_bytes) };
+        let lost = self.outgoing.queue.push(queued, bounds);
+        turn.lost(lost);
+        self.count(turn);
+    }
+
+    /// Has what waits now counted among what waits for all.
+    fn count(&mut self, turn: &mut Turn) {
+        let bytes = self.outgoing.queue.bytes();
+        turn.queue_bytes = turn.queue_bytes - self.counted_bytes + bytes;
+        self.counted_bytes = bytes;
     }
 
     /// Sends what may be sent, and asks for its turn if there is more to be looked up for it.
     pub(super) fn flush(&mut self, turn: &mut Turn) {
         self.send(turn);
+        self.count(turn);
         let may_go_on = self.client.as_ref().is_some_and(|client| client.paused_since.is_none());
         if may_go_on && !self.is_looking && !self.wanted.is_empty() && self.outgoing.retained.is_empty() {
             self.is_looking = true;

@@ -123,6 +123,46 @@ fn who_falls_too_far_behind_loses_the_oldest() {
 }
 
 #[test]
+fn with_all_memory_used_up_everybody_has_an_even_share() {
+    // A message with its topic of 1 byte is counted as 96 bytes more than its payload.
+    let config = Config { total_queue_bytes_max: 10_000, total_retained_bytes_max: 3_000, ..Config::default() };
+    let router = start_with(config);
+    let (publisher, online) = (client(&router, "p"), client(&router, "online"));
+    let payload = "x".repeat(903);
+    online.subscribe("#", 1);
+    for (name, count) in [("h", 100), ("m", 3)] {
+        let away = client_with(&router, name, kept);
+        away.subscribe(name, 1);
+        drop(away);
+        for _ in 0..count {
+            publisher.publish(message(name, 1, &payload));
+            assert_eq!(online.payload().len(), 903, "who takes its messages at once needs no share");
+        }
+    }
+    // The first had all of it and keeps it, and the share of each of four is 2,500 bytes.
+    let received = |name| {
+        let again = client_with(&router, name, kept);
+        std::iter::from_fn(|| again.inbox.recv_timeout(QUIET).ok())
+            .filter(|it| matches!(it, FromRouter::Packet(ServerPacket::Publish(_))))
+            .count()
+    };
+    publisher.publish(message("h", 1, &payload));
+    assert_eq!((received("h"), received("m")), (10, 2));
+    assert_eq!(router.messages_dropped(), 92);
+
+    let retained = |topic: &str| Publish { retain: true, ..message(topic, 1, &payload) };
+    let unretained = |mount: &str, topics: &[&str]| {
+        let before = router.unretained();
+        let publisher = client_with(&router, "p", in_tenant(mount));
+        topics.iter().for_each(|topic| publisher.publish(retained(topic)));
+        router.unretained() - before
+    };
+    assert_eq!(unretained("hoarding", &["a", "b", "c", "d"]), 1);
+    assert_eq!(unretained("modest", &["a", "b"]), 1, "three namespaces, and 1,000 bytes for each");
+    assert_eq!(unretained("hoarding", &["a", "d"]), 1, "what it has it may replace");
+}
+
+#[test]
 fn a_packet_too_large_for_the_client_is_left_out() {
     let router = start();
     let publisher = client(&router, "p");
