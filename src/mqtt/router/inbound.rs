@@ -16,7 +16,7 @@ const PACKET_ID_NOT_FOUND: u8 = 0x92;
 impl Namespace {
     pub(super) fn packet(&mut self, key: SessionKey, packet: ClientPacket, turn: &mut Turn) {
         let Some(session) = self.sessions.get_mut(key as usize) else { return };
-        if session.client.as_ref().is_some_and(|client| client.window.leave()) {
+        if session.client.as_ref().is_some_and(|client| client.window.leave(&packet)) {
             session.tell(FromRouter::Ready, turn);
         }
         match packet {

@@ -4,10 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::inbox::{Command, InboxEnd};
-use super::{Busy, ClientPacket, CloseReason, Deliver, Flow, FromRouter, WillFate};
+use super::{Busy, ClientPacket, CloseReason, Deliver, Flow, FromRouter, WillFate, message};
+use crate::mqtt::codec::Subscription;
 
 /// Packets of a client that may wait for the router.
 const PACKETS_MAX: usize = 64;
+
+/// Most memory for them, bytes; one that is larger waits alone.
+const PACKETS_BYTES_MAX: usize = 256 << 10;
+
+/// What a packet is counted as beside its texts.
+const PACKET_BYTES: usize = 128;
 
 /// Tells links apart, for as long as the process runs.
 pub(super) type LinkId = u64;
@@ -16,6 +23,7 @@ pub(super) type LinkId = u64;
 #[derive(Debug, Default)]
 pub(super) struct Window {
     waiting: AtomicUsize,
+    bytes: AtomicUsize,
     is_door_waiting: AtomicBool,
 }
 
@@ -45,7 +53,7 @@ impl Link {
     /// [`FromRouter::Ready`], then send it again, and be ready for another `Busy`. After [`FromRouter::Closed`] packets go
     /// nowhere.
     pub fn send(&self, packet: ClientPacket) -> Result<(), Box<(Busy, ClientPacket)>> {
-        if !self.window.enter() {
+        if !self.window.enter(bytes(&packet)) {
             return Err(Box::new((Busy, packet)));
         }
         self.tell(Command::Packet(self.id, Box::new(packet)));
@@ -76,29 +84,51 @@ impl Drop for Link {
 
 impl Window {
     /// Takes a place for a packet; false if there is none, and then the door is told when there is.
-    fn enter(&self) -> bool {
-        if self.try_enter() {
+    fn enter(&self, bytes: usize) -> bool {
+        if self.try_enter(bytes) {
             return true;
         }
         // Asked for before the second try, so that the router cannot free all places between them unasked.
         self.is_door_waiting.store(true, Ordering::SeqCst);
-        self.try_enter()
+        self.try_enter(bytes)
     }
 
     /// Only the door enters, so that nobody else takes a place between the look and the step.
-    fn try_enter(&self) -> bool {
-        let has_room = self.waiting.load(Ordering::SeqCst) < PACKETS_MAX;
+    fn try_enter(&self, bytes: usize) -> bool {
+        let waiting = self.waiting.load(Ordering::SeqCst);
+        let has_bytes = self.bytes.load(Ordering::SeqCst) + bytes <= PACKETS_BYTES_MAX;
+        let has_room = waiting == 0 || (waiting < PACKETS_MAX && has_bytes);
         if has_room {
+            self.bytes.fetch_add(bytes, Ordering::SeqCst);
             self.waiting.fetch_add(1, Ordering::SeqCst);
         }
         has_room
     }
 
-    /// Frees a place. Whether the door found none and is to be told now: when half of them are free, not at every packet.
-    pub(super) fn leave(&self) -> bool {
+    /// Frees the place of a packet. Whether the door found none and is to be told now: when half of them are free, not at every
+    /// packet.
+    pub(super) fn leave(&self, packet: &ClientPacket) -> bool {
+        let bytes = bytes(packet);
+        let bytes_left = self.bytes.fetch_sub(bytes, Ordering::SeqCst) - bytes;
         let left = self.waiting.fetch_sub(1, Ordering::SeqCst) - 1;
-        left <= PACKETS_MAX / 2 && self.is_door_waiting.swap(false, Ordering::SeqCst)
+        let is_half_free = left <= PACKETS_MAX / 2 && bytes_left <= PACKETS_BYTES_MAX / 2;
+        is_half_free && self.is_door_waiting.swap(false, Ordering::SeqCst)
     }
+}
+
+/// What a packet is counted as while it waits.
+fn bytes(packet: &ClientPacket) -> usize {
+    let texts = match packet {
+        ClientPacket::Publish(publish) => message::publish_bytes(publish),
+        ClientPacket::Subscribe { subscriptions, .. } => {
+            subscriptions.iter().map(|subscription| size_of::<Subscription>() + subscription.filter.len()).sum()
+        }
+        ClientPacket::Unsubscribe { filters, .. } => {
+            filters.iter().map(|filter| size_of::<String>() + filter.len()).sum()
+        }
+        _ => 0,
+    };
+    PACKET_BYTES + texts
 }
 
 /// A connection's outbox, which hears `Closed` exactly once, last, whatever happens to the session.
@@ -163,6 +193,55 @@ impl Post {
         self.packets = 0;
         for worker in self.gathered.drain(..) {
             worker.hand_over();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::mqtt::codec::{Publish, RetainHandling};
+
+    fn publish(payload_bytes: usize) -> ClientPacket {
+        ClientPacket::Publish(Publish { payload: Bytes::from(vec![0; payload_bytes]), ..Publish::default() })
+    }
+
+    fn subscribe(filters: usize) -> ClientPacket {
+        let subscription = Subscription {
+            filter: "a/+".into(),
+            qos: 0,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::Always,
+        };
+        ClientPacket::Subscribe { pkid: 1, identifier: None, subscriptions: vec![subscription; filters] }
+    }
+
+    /// How many enter until there is no room.
+    fn enter(window: &Window, packet: &ClientPacket) -> usize {
+        (0..10 * PACKETS_MAX).take_while(|_| window.enter(bytes(packet))).count()
+    }
+
+    #[test]
+    fn packets_wait_by_number_and_by_size() {
+        let cases = [
+            (ClientPacket::PubAck { pkid: 1 }, PACKETS_MAX),
+            (publish(1_000), PACKETS_MAX),
+            (publish(PACKETS_BYTES_MAX / 8), 7),
+            (publish(PACKETS_BYTES_MAX), 1),
+            (publish(10 * PACKETS_BYTES_MAX), 1),
+            (subscribe(PACKETS_BYTES_MAX / 8), 1),
+        ];
+        for (packet, count) in cases {
+            let window = Window::default();
+            for _ in 0..2 {
+                assert_eq!(enter(&window, &packet), count, "{} bytes", bytes(&packet));
+                let told: usize = (0..count).map(|_| usize::from(window.leave(&packet))).sum();
+                assert_eq!(told, 1, "the door waits, and is told once");
+            }
+            assert_eq!((window.waiting.into_inner(), window.bytes.into_inner()), (0, 0));
         }
     }
 }

@@ -56,6 +56,12 @@ impl Message {
     }
 }
 
+/// Bytes of what a client publishes.
+pub(super) fn publish_bytes(publish: &Publish) -> usize {
+    let properties = publish.properties.as_ref().map_or(0, |properties| properties_bytes(properties));
+    publish.topic.len() + publish.payload.len() + properties
+}
+
 fn properties_bytes(properties: &PublishProperties) -> usize {
     let users: usize = properties.user_properties.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
     size_of::<PublishProperties>()

@@ -19,6 +19,10 @@
 //! # What is bounded, and what is lost
 //! - A client that falls further behind than [`Config::queue_messages_max`] or [`Config::queue_bytes_max`] loses the oldest
 //!   messages, those at QoS 0 first; they are counted. One that leaves its connection full for [`Config::stalled_s_max`] is cut.
+//! - One owner has at most [`Config::sessions_per_owner_max`] sessions in a namespace, and makes room for a further one with its
+//!   own that is away for the longest.
+//! - Queues of all sessions, and retained messages of all tenants, have a bound together; beyond it each has an even share.
+//! - Retained messages are looked up for subscriptions a few at a time ([`scan`]), in turns, as their clients take them.
 //! - Messages at QoS 0 are not kept for a client that is away.
 //! - Sessions and retained messages outlive the process ([`saved`]): all of it at a clean stop, and after a crash what they
 //!   were at the last save.
@@ -32,9 +36,11 @@ mod link;
 mod message;
 mod mount;
 mod namespace;
+mod owner;
 mod retained;
 mod routing;
 mod saved;
+mod scan;
 mod session;
 mod share;
 mod shared;
@@ -86,8 +92,12 @@ const STOP_MAX: Duration = Duration::from_secs(3);
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Most sessions, connected and kept, that have a link; beyond it [`Router::attach`] answers through the outbox
-    /// with [`CloseReason::QuotaExceeded`].
+    /// with [`CloseReason::QuotaExceeded`]. One takes about 1 kB: 736 bytes with its entries, its name
+    /// three times and the slack of tables, beside its subscriptions and what waits for it.
     pub sessions_max: usize,
+    /// Most of them that one owner has in a namespace: a device, or the subject of tokens. One more ends the one whose client is
+    /// away for the longest; if none is away it is refused in the same way. In open mode nobody owns a session.
+    pub sessions_per_owner_max: usize,
     /// Most subscriptions of one session; a SUBSCRIBE beyond gets 0x97 (3.1.1: 0x80).
     pub subscriptions_max: usize,
     /// Longest time that a session is kept for a client that is away, seconds.
@@ -99,10 +109,17 @@ pub struct Config {
     pub queue_messages_max: usize,
     /// Most memory for them, bytes; a message that waits for several sessions counts for each.
     pub queue_bytes_max: usize,
+    /// Most memory for those of all sessions, bytes. Once it is used up, a session may still take as much as an even share of
+    /// it, so that it is twice as much at the worst, and one that has more takes the next only in place of its oldest. What a
+    /// client takes at once needs none.
+    pub total_queue_bytes_max: usize,
     /// Most retained messages of a tenant; further topics are not retained.
     pub retained_max: usize,
     /// Most memory for them, bytes.
     pub retained_bytes_max: usize,
+    /// Most memory for those of all tenants, bytes. Once it is used up, a tenant may still take as much as an even share of
+    /// it, so that it is twice as much at the worst, and one that has more takes no more.
+    pub total_retained_bytes_max: usize,
     /// How often kept sessions and retained messages are saved, seconds, if any changed.
     pub save_interval_s: u32,
 }
@@ -110,14 +127,17 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            sessions_max: 16_384,
+            sessions_max: 100_000,
+            sessions_per_owner_max: 16,
             subscriptions_max: 1_024,
             session_expiry_s_max: 7 * 24 * 3_600,
             stalled_s_max: 30,
             queue_messages_max: 10_000,
             queue_bytes_max: 4 << 20,
+            total_queue_bytes_max: 512 << 20,
             retained_max: 65_536,
             retained_bytes_max: 64 << 20,
+            total_retained_bytes_max: 512 << 20,
             save_interval_s: 60,
         }
     }
@@ -150,7 +170,7 @@ pub struct Router {
 pub struct Attach {
     /// The namespace that all names of this client are in.
     pub mount: Mount,
-    /// As in CONNECT, or as assigned; unique within the mount: who attaches under a name takes its session over.
+    /// As in CONNECT, or as assigned, behind its owner and a NUL if it has one; unique within the mount: who attaches under a name takes its session over.
     pub client_id: String,
     /// Decides which properties are delivered, and how a refusal is coded.
     pub version: Version,

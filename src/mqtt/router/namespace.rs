@@ -8,6 +8,7 @@ use slab::Slab;
 
 use super::link::Ending;
 use super::message::{Message, Ms};
+use super::owner;
 use super::retained::Retained;
 use super::routing::Target;
 use super::session::{Address, Client, Session};
@@ -32,6 +33,8 @@ pub(super) struct Namespace {
     index: usize,
     pub(super) sessions: Slab<Session>,
     by_client: HashMap<Box<str>, SessionKey, foldhash::quality::RandomState>,
+    /// Sessions that have an owner.
+    by_owner: HashMap<Box<str>, Vec<SessionKey>, foldhash::quality::RandomState>,
     pub(super) subscribers: Trie<Subscribers>,
     pub(super) retained: Retained,
     /// Who gets a message, while that is found out.
@@ -45,8 +48,9 @@ impl Namespace {
             index,
             sessions: Slab::new(),
             by_client: HashMap::default(),
+            by_owner: HashMap::default(),
             subscribers: Trie::default(),
-            retained: Retained::new(config.retained_max, config.retained_bytes_max),
+            retained: Retained::new(config.retained_max),
             targets: Vec::new(),
         }
     }
@@ -67,6 +71,9 @@ impl Namespace {
         let entry = self.sessions.vacant_entry();
         let address = Address { namespace: self.index, session: entry.key() as u32, number: turn.number() };
         self.by_client.insert(client_id.clone(), address.session);
+        if let (Some(owner), _) = owner::split(&client_id) {
+            self.by_owner.entry(owner.into()).or_default().push(address.session);
+        }
         turn.shared.sessions.insert(ClientName { mount: self.mount.clone(), client_id: client_id.clone() });
         entry.insert(Session::new(address, client_id))
     }
@@ -85,7 +92,7 @@ impl Namespace {
         let kept = kept.filter(|_| !clean_start);
         let session = match kept {
             Some(key) => &mut self.sessions[key as usize],
-            None if turn.shared.sessions.len() >= turn.config.sessions_max => {
+            None if !self.make_room(&client_id, turn) => {
                 turn.post.close(client.outbox, CloseReason::QuotaExceeded);
                 return;
             }
@@ -99,6 +106,33 @@ impl Namespace {
         session.tell(FromRouter::Attached { session_present: kept.is_some() }, turn);
         session.outgoing.begin_again();
         session.flush(turn);
+    }
+
+    /// Whether another session may begin under a client id.
+    pub(super) fn has_room(&self, client_id: &str, turn: &Turn) -> bool {
+        let of_owner = self.of_owner(client_id).len();
+        of_owner < turn.config.sessions_per_owner_max && turn.shared.sessions.len() < turn.config.sessions_max
+    }
+
+    fn of_owner(&self, client_id: &str) -> &[SessionKey] {
+        owner::split(client_id).0.and_then(|owner| self.by_owner.get(owner)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Sees to it that another session may begin: if there is no room, its owner's longest away makes it, and nobody else's.
+    fn make_room(&mut self, client_id: &str, turn: &mut Turn) -> bool {
+        if self.has_room(client_id, turn) {
+            return true;
+        }
+        let of_owner = self.of_owner(client_id).iter().filter_map(|key| self.sessions.get(*key as usize));
+        let away = of_owner.filter(|session| session.client.is_none());
+        let Some(oldest) = away.min_by_key(|session| (session.away_since, session.address.number)) else {
+            return false;
+        };
+        let (_, ended) = owner::split(&oldest.client_id);
+        tracing::info!(client_id = ended, "kept session ended for want of room, its owner began another");
+        let key = oldest.address.session;
+        self.end(key, turn);
+        self.has_room(client_id, turn)
     }
 
     /// Ends the session under a client id, if there is one.
@@ -136,6 +170,7 @@ impl Namespace {
     fn detached(&mut self, key: SessionKey, will: Option<Will>, session_expiry_s: u32, turn: &mut Turn) {
         let Some(session) = self.sessions.get_mut(key as usize) else { return };
         let session_expiry_s = session_expiry_s.min(turn.config.session_expiry_s_max);
+        session.away_since = turn.now;
         session.will = will.map(|will| PendingWill::new(will, session_expiry_s, turn.now));
         // The largest is for good [MQTT-3.1.2.11.2].
         session.expires_at = if session_expiry_s == u32::MAX { Ms::NEVER } else { turn.now.after_s(session_expiry_s) };
@@ -155,7 +190,8 @@ impl Namespace {
         }
         let paused_since = session.client.as_ref().and_then(|client| client.paused_since);
         if paused_since.is_some_and(|since| since.after_s(turn.config.stalled_s_max) <= turn.now) {
-            tracing::info!(client_id = session.client_id, "subscriber does not read, cut");
+            let (_, client_id) = owner::split(&session.client_id);
+            tracing::info!(client_id, "subscriber does not read, cut");
             self.leave(key, CloseReason::Stalled, turn);
         }
         if let Some(session) = self.sessions.get_mut(key as usize) {
@@ -168,12 +204,24 @@ impl Namespace {
         self.publish_will(key, turn);
         let Some(session) = self.sessions.try_remove(key as usize) else { return };
         self.by_client.remove(&session.client_id);
+        self.disown(&session.client_id, key);
+        turn.queue_bytes -= session.counted_bytes;
         for filter in session.subscriptions.keys() {
             self.unstand(filter, key);
         }
         turn.shared.unsubscribed(&self.mount, session.subscriptions.len());
         turn.shared.sessions.remove(&ClientName { mount: self.mount.clone(), client_id: session.client_id });
         self.pass_on(&session.outgoing, turn);
+    }
+
+    fn disown(&mut self, client_id: &str, key: SessionKey) {
+        let Some(owner) = owner::split(client_id).0 else { return };
+        if let Some(keys) = self.by_owner.get_mut(owner) {
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.by_owner.remove(owner);
+            }
+        }
     }
 
     fn publish_will(&mut self, key: SessionKey, turn: &mut Turn) {

@@ -70,7 +70,7 @@ impl Namespace {
         let message = Arc::new(message);
         if message.retain {
             turn.is_unsaved = true;
-            if !self.retained.take(&message, turn.now) {
+            if !self.retain(&message, turn) {
                 tracing::debug!("no room for another retained message, delivered and not kept");
                 turn.shared.count_unretained();
             }
@@ -84,6 +84,14 @@ impl Namespace {
             }
         }
         self.targets = targets;
+    }
+
+    /// Keeps or clears a retained message. Whether there was room.
+    pub(super) fn retain(&mut self, message: &Arc<Message>, turn: &mut Turn) -> bool {
+        let before = self.retained.bytes();
+        let has_room = self.retained.take(message, turn.retained_bytes_max(before), turn.now);
+        turn.retained_bytes = turn.retained_bytes - before + self.retained.bytes();
+        has_room
     }
 
     fn find_targets(&mut self, message: &Message) {

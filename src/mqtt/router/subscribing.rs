@@ -2,27 +2,25 @@
 
 use std::sync::Arc;
 
-use super::message::Message;
+use hashbrown::HashMap;
+
 use super::namespace::Namespace;
-use super::session::{Backlog, Queued, Subscribed};
+use super::scan::Scan;
+use super::session::{Backlog, Subscribed, Wanted};
 use super::share::Member;
 use super::subscribers::{SessionKey, Subscriber, split_share};
 use super::trie::has_place;
 use super::turn::Turn;
 use crate::mqtt::codec::{RetainHandling, ServerPacket, Subscription};
 
-/// Retained messages that a session may have waiting; what its filters match beyond is not sent.
-const RETAINED_WAITING_MAX: usize = 65_536;
+/// Retained messages that a session has waiting before more are looked up for it.
+const RETAINED_AT_ONCE: usize = 64;
 
 const QUOTA_EXCEEDED: u8 = 0x97;
 const NO_SUBSCRIPTION_EXISTED: u8 = 0x11;
 
-/// A filter whose retained messages are to be sent.
-struct WantsRetained {
-    filter: Arc<str>,
-    qos: u8,
-    identifier: u32,
-}
+/// Filters whose retained messages are to be sent, each once however often a packet has it, with the QoS of the last.
+type Wants = HashMap<Arc<str>, u8, foldhash::quality::RandomState>;
 
 impl Namespace {
     pub(super) fn subscribe(
@@ -33,19 +31,18 @@ impl Namespace {
         subscriptions: Vec<Subscription>,
         turn: &mut Turn,
     ) {
+        let identifier = identifier.unwrap_or(0);
         let mut reasons = Vec::with_capacity(subscriptions.len());
-        let mut wants = Vec::new();
+        let mut wants = Wants::default();
         for options in subscriptions {
             let qos = options.qos;
-            let is_added = self.subscribe_one(key, identifier.unwrap_or(0), options, &mut wants, turn);
+            let is_added = self.subscribe_one(key, identifier, options, &mut wants, turn);
             reasons.push(if is_added { qos } else { QUOTA_EXCEEDED });
         }
         if let Some(session) = self.sessions.get_mut(key as usize) {
             session.answer(ServerPacket::SubAck { pkid, reasons }, turn);
         }
-        for want in wants {
-            self.send_retained(key, &want, turn);
-        }
+        self.want_retained(key, &wants, identifier, turn);
     }
 
     /// Whether there was room for it.
@@ -54,7 +51,7 @@ impl Namespace {
         key: SessionKey,
         identifier: u32,
         options: Subscription,
-        wants: &mut Vec<WantsRetained>,
+        wants: &mut Wants,
         turn: &mut Turn,
     ) -> bool {
         let filter: Arc<str> = options.filter.as_str().into();
@@ -79,7 +76,7 @@ impl Namespace {
         };
         // Not to a share (section 4.8.2).
         if wants_retained && !is_shared {
-            wants.push(WantsRetained { filter, qos, identifier });
+            wants.insert(filter, qos);
         }
         true
     }
@@ -112,23 +109,36 @@ impl Namespace {
         self.subscribers.prune(plain);
     }
 
-    fn send_retained(&mut self, key: SessionKey, wants: &WantsRetained, turn: &mut Turn) {
+    /// Has the retained messages looked up that filters match, from the beginning if they are being looked up already.
+    fn want_retained(&mut self, key: SessionKey, wants: &Wants, identifier: u32, turn: &mut Turn) {
         let Some(session) = self.sessions.get_mut(key as usize) else { return };
-        let queued = |message: &Arc<Message>| Queued {
-            message: Arc::clone(message),
-            qos: message.qos.min(wants.qos),
-            retain: true,
-            identifiers: if wants.identifier == 0 { Box::default() } else { Box::new([wants.identifier]) },
-            share: None,
-        };
-        let room = RETAINED_WAITING_MAX.saturating_sub(session.outgoing.retained.len());
-        let matching = self.retained.matching(&wants.filter, turn.now);
-        session.outgoing.retained.extend(matching.take(room).map(queued));
-        if let Some(latest) = &turn.latest {
-            session.latest.retain(|backlog| backlog.filter != wants.filter);
-            let offers = latest.matching(&self.mount, &wants.filter);
-            let filter = Arc::clone(&wants.filter);
-            session.latest.push_back(Backlog { filter, offers, qos: wants.qos, identifier: wants.identifier });
+        session.wanted.retain(|wanted| !wants.contains_key(&wanted.scan.filter));
+        session.latest.retain(|backlog| !wants.contains_key(&backlog.filter));
+        for (filter, qos) in wants {
+            let (filter, qos) = (Arc::clone(filter), *qos);
+            if let Some(latest) = &turn.latest {
+                let offers = latest.matching(&self.mount, &filter);
+                session.latest.push_back(Backlog { filter: Arc::clone(&filter), offers, qos, identifier });
+            }
+            session.wanted.push_back(Wanted { scan: Scan::new(filter), qos, identifier });
+        }
+        session.flush(turn);
+    }
+
+    /// Looks up retained messages for a session whose turn it is; each topic that is looked at takes one of the steps.
+    pub(super) fn look_up_retained(&mut self, key: SessionKey, steps: &mut usize, turn: &mut Turn) {
+        let Self { sessions, retained, .. } = self;
+        let Some(session) = sessions.get_mut(key as usize) else { return };
+        session.is_looking = false;
+        while *steps > 0
+            && session.outgoing.retained.len() < RETAINED_AT_ONCE
+            && let Some(wanted) = session.wanted.front_mut()
+        {
+            if let Some(message) = retained.next_matching(&mut wanted.scan, steps, turn.now) {
+                session.outgoing.retained.push_back(wanted.queued(message));
+            } else if wanted.scan.is_over() {
+                session.wanted.pop_front();
+            }
         }
         session.flush(turn);
     }
@@ -141,6 +151,7 @@ impl Namespace {
                 reasons.push(NO_SUBSCRIPTION_EXISTED);
                 continue;
             }
+            session.wanted.retain(|wanted| *wanted.scan.filter != **filter);
             session.latest.retain(|backlog| *backlog.filter != **filter);
             self.unstand(filter, key);
             turn.shared.unsubscribed(&self.mount, 1);

@@ -24,6 +24,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Commands between two looks at the clock.
 const COMMANDS_AT_ONCE: usize = 256;
 
+/// Retained topics that are looked at between two looks at the commands, so that nobody waits for another's wildcards.
+const LOOKUPS_AT_ONCE: usize = 1_024;
+
 /// Timers of sessions that are gone, beyond as many as there are sessions, before they are cleared away.
 const TIMERS_SPARE: usize = 1_024;
 
@@ -87,6 +90,7 @@ pub(super) fn run(start: Start, inbox: &Inbox, restored: SyncSender<()>) {
         routing = new();
         for (mount, retained) in retained {
             let index = routing.namespace(&mount);
+            routing.turn.retained_bytes += retained.bytes();
             routing.namespaces[index].retained = retained;
         }
         routing.turn.is_unsaved = true;
@@ -128,7 +132,7 @@ impl Routing {
     }
 
     fn take_retained(&mut self) -> Vec<(Mount, Retained)> {
-        let empty = || Retained::new(0, 0);
+        let empty = || Retained::new(0);
         let namespaces = self.namespaces.iter_mut();
         namespaces.map(|(_, it)| (it.mount.clone(), std::mem::replace(&mut it.retained, empty()))).collect()
     }
@@ -137,6 +141,7 @@ impl Routing {
         let mut taken = Taken::default();
         loop {
             self.look();
+            self.look_up();
             saver.iter().for_each(|saver| self.save(saver));
             self.turn.post.hand_over();
             if !inbox.take(&mut taken, self.wait()) {
@@ -160,7 +165,24 @@ impl Routing {
         }
     }
 
+    /// Looks up some of the retained messages that sessions wait for.
+    fn look_up(&mut self) {
+        let mut steps = LOOKUPS_AT_ONCE;
+        while steps > 0
+            && let Some(address) = self.turn.lookups.pop_front()
+        {
+            if let Some(namespace) = self.namespaces.get_mut(address.namespace)
+                && namespace.session(address).is_some()
+            {
+                namespace.look_up_retained(address.session, &mut steps, &mut self.turn);
+            }
+        }
+    }
+
     fn wait(&self) -> Duration {
+        if !self.turn.lookups.is_empty() {
+            return Duration::ZERO;
+        }
         let next = self.turn.timers.next().min(if self.turn.is_unsaved { self.save_at } else { Ms::NEVER });
         Duration::from_millis(next.left_ms(self.turn.now)).min(WAIT_MAX)
     }
@@ -240,6 +262,7 @@ impl Routing {
         let index = entry.key();
         entry.insert(Namespace::new(mount.clone(), index, &self.turn.config));
         self.by_mount.insert(mount.clone(), index);
+        self.turn.namespaces = self.namespaces.len();
         index
     }
 
@@ -248,6 +271,7 @@ impl Routing {
         if self.namespaces.get(index).is_some_and(Namespace::is_empty) {
             let namespace = self.namespaces.remove(index);
             self.by_mount.remove(&namespace.mount);
+            self.turn.namespaces = self.namespaces.len();
         }
     }
 }

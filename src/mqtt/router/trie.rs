@@ -142,7 +142,9 @@ fn split(path: &str) -> (&str, Option<&str>) {
     path.split_once('/').map_or((path, None), |(level, below)| (level, Some(below)))
 }
 
-/// Whether a filter without a share group matches a topic [MQTT-4.7.1-2, MQTT-4.7.1-3, MQTT-4.7.2-1].
+/// Whether a filter without a share group matches a topic [MQTT-4.7.1-2, MQTT-4.7.1-3, MQTT-4.7.2-1]: what trees and scans are
+/// compared with.
+#[cfg(test)]
 pub(super) fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;

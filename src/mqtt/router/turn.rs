@@ -1,5 +1,6 @@
 //! What every step of the router's thread needs beside the namespace that it is about.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,7 +24,15 @@ pub(super) struct Turn {
     pub(super) timers: Timers,
     /// Whose link it is, for as long as its client is attached.
     pub(super) links: HashMap<LinkId, Address, foldhash::fast::RandomState>,
+    /// Sessions for which retained messages are to be looked up, in the order of their turns, each once.
+    pub(super) lookups: VecDeque<Address>,
     pub(super) now: Ms,
+    /// Memory for what waits for all sessions.
+    pub(super) queue_bytes: usize,
+    /// Memory for the retained messages of all namespaces.
+    pub(super) retained_bytes: usize,
+    /// Namespaces, among which that is shared out.
+    pub(super) namespaces: usize,
     /// Whether anything changed that is saved.
     pub(super) is_unsaved: bool,
     number_last: u64,
@@ -38,7 +47,11 @@ impl Turn {
             post: Post::default(),
             timers: Timers::default(),
             links: HashMap::default(),
+            lookups: VecDeque::new(),
             now,
+            queue_bytes: 0,
+            retained_bytes: 0,
+            namespaces: 0,
             is_unsaved: false,
             number_last: SERVER,
         }
@@ -50,8 +63,30 @@ impl Turn {
         self.number_last
     }
 
-    pub(super) fn queue_bounds(&self) -> Bounds {
+    /// What may wait for a session whose client takes the next message at once.
+    pub(super) fn queue_bounds_at_once(&self) -> Bounds {
         Bounds { messages_max: self.config.queue_messages_max, bytes_max: self.config.queue_bytes_max }
+    }
+
+    /// What may wait for another session, for which so much waits already.
+    pub(super) fn queue_bounds(&self, bytes: usize) -> Bounds {
+        let Bounds { messages_max, bytes_max } = self.queue_bounds_at_once();
+        let total_max = self.config.total_queue_bytes_max;
+        if self.queue_bytes < total_max {
+            return Bounds { messages_max, bytes_max };
+        }
+        let share = total_max / self.shared.sessions.len().max(1);
+        Bounds { messages_max, bytes_max: bytes_max.min(share.max(bytes)) }
+    }
+
+    /// Most memory for the retained messages of a namespace that has so much of them already.
+    pub(super) fn retained_bytes_max(&self, bytes: usize) -> usize {
+        let (bytes_max, total_max) = (self.config.retained_bytes_max, self.config.total_retained_bytes_max);
+        if self.retained_bytes < total_max {
+            return bytes_max;
+        }
+        let share = total_max / self.namespaces.max(1);
+        bytes_max.min(share.max(bytes))
     }
 
     /// Counts messages that a session lost because its client was too far behind.

@@ -1,7 +1,8 @@
 //! The file that an image is kept in, and the thread that writes it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -18,6 +19,9 @@ const UNFINISHED: &str = "unfinished";
 
 /// What a file is called that did not read.
 const UNUSABLE: &str = "unusable";
+
+/// Who may read and write the file: its owner, since it holds what clients told each other.
+const MODE: u32 = 0o600;
 
 /// Reads the image in a file, if there is one. One that does not read is told, and set aside for whoever wants to know why.
 pub(in crate::mqtt::router) fn load(path: &Path, now: Ms, at: TimestampMs) -> Option<Image> {
@@ -96,7 +100,12 @@ fn run(path: &Path, clock: &Clock, images: &Receiver<Image>) {
 /// Writes the whole file or leaves the one before.
 fn write(path: &Path, image: &Image, at: TimestampMs) -> io::Result<()> {
     let unfinished = path.with_extension(UNFINISHED);
-    let mut out = BufWriter::new(File::create(&unfinished)?);
+    // One that a crash left keeps the mode that it has, whatever is asked for.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut out = BufWriter::new(OpenOptions::new().write(true).create_new(true).mode(MODE).open(&unfinished)?);
     encode(image, at, &mut out)?;
     out.flush()?;
     out.get_ref().sync_all()?;

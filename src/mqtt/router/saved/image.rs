@@ -25,14 +25,14 @@ impl Namespace {
     pub(in crate::mqtt::router) fn restore(&mut self, image: NamespaceImage, turn: &mut Turn) {
         let mut left_out = 0;
         for message in &image.retained {
-            left_out += usize::from(!self.retained.take(message, turn.now));
+            left_out += usize::from(!self.retain(message, turn));
         }
         let mut keys = Vec::new();
         for session in image.sessions {
-            if turn.shared.sessions.len() >= turn.config.sessions_max {
-                left_out += 1;
-            } else {
+            if self.has_room(&session.client_id, turn) {
                 keys.push(self.restore_session(session, turn));
+            } else {
+                left_out += 1;
             }
         }
         if left_out > 0 {
@@ -49,16 +49,18 @@ impl Namespace {
 
     fn restore_session(&mut self, image: SessionImage, turn: &mut Turn) -> SessionKey {
         let SessionImage { client_id, expires_at, will, subscriptions, received, pkid_last, in_flight, queue } = image;
-        let (expiry_s_max, bounds) = (turn.config.session_expiry_s_max, turn.queue_bounds());
+        let expiry_s_max = turn.config.session_expiry_s_max;
         let session = self.begin(client_id, turn);
         let key = session.address.session;
         session.expires_at =
             if expiry_s_max == u32::MAX { expires_at } else { expires_at.min(turn.now.after_s(expiry_s_max)) };
         session.will = will;
+        session.away_since = turn.now;
         session.received.extend(received);
         session.outgoing = Outgoing::restored(VecDeque::from(in_flight), pkid_last);
-        let lost: usize = queue.into_iter().map(|queued| session.outgoing.queue.push(queued, bounds)).sum();
-        turn.lost(lost);
+        for queued in queue {
+            session.queue(queued, turn);
+        }
         for subscribed in subscriptions {
             let filter: Arc<str> = subscribed.options.filter.as_str().into();
             self.stand(key, &filter, &subscribed.options, subscribed.identifier);

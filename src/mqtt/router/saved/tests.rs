@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -118,11 +119,16 @@ fn a_file_that_does_not_read_is_set_aside() {
 fn the_last_image_is_durable_when_it_is_finished() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("router");
+    for left_over in [&path, &dir.path().join("router.unfinished")] {
+        fs::write(left_over, "of an earlier version").unwrap();
+        fs::set_permissions(left_over, fs::Permissions::from_mode(0o644)).unwrap();
+    }
     let saver = Saver::start(path.clone(), Clock::manual(AT)).unwrap();
     saver.save(Image { taken: NOW, namespaces: Vec::new() });
     saver.finish(Some(image()));
     assert_eq!(format!("{:?}", load(&path, NOW, AT).unwrap()), format!("{:?}", image()));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 proptest! {

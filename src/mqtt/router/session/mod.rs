@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 
 use super::link::{LinkId, Outbox, Window};
 use super::message::{Message, Ms};
+use super::scan::Scan;
 use super::share::Readiness;
 use super::turn::Turn;
 use super::will::{PendingWill, Will};
@@ -53,6 +54,28 @@ pub(super) struct Subscribed {
     pub(super) identifier: u32,
 }
 
+/// Retained messages that a subscription asked for, as far as they were not looked up yet.
+pub(super) struct Wanted {
+    pub(super) scan: Scan,
+    /// Most QoS of their deliveries.
+    pub(super) qos: u8,
+    /// 0: none.
+    pub(super) identifier: u32,
+}
+
+impl Wanted {
+    /// One of them.
+    pub(super) fn queued(&self, message: &Arc<Message>) -> Queued {
+        Queued {
+            message: Arc::clone(message),
+            qos: message.qos.min(self.qos),
+            retain: true,
+            identifiers: if self.identifier == 0 { Box::default() } else { Box::new([self.identifier]) },
+            share: None,
+        }
+    }
+}
+
 /// Latest fixes that a subscription asked for.
 pub(super) struct Backlog {
     pub(super) filter: Arc<str>,
@@ -77,11 +100,19 @@ pub(super) struct Session {
     /// By filter, share group and all.
     pub(super) subscriptions: HashMap<Arc<str>, Subscribed, foldhash::fast::RandomState>,
     pub(super) outgoing: Outgoing,
+    /// What of its queue is counted among what waits for all.
+    pub(super) counted_bytes: usize,
+    /// Retained messages that subscriptions asked for, to be looked up as their client takes them.
+    pub(super) wanted: VecDeque<Wanted>,
+    /// Whether it has its place among those whose turn it is to look some up.
+    pub(super) is_looking: bool,
     /// Latest fixes that subscriptions asked for, to be looked up when everything else is sent.
     pub(super) latest: VecDeque<Backlog>,
     /// Packet ids of the client's publishes at QoS 2 that it has not released [MQTT-4.3.3-10].
     pub(super) received: HashSet<u16, foldhash::fast::RandomState>,
     pub(super) will: Option<PendingWill>,
+    /// Since when its client is away, if it is; from a restart on at the most.
+    pub(super) away_since: Ms,
     /// When it ends, while its client is away.
     pub(super) expires_at: Ms,
     /// The soonest time that the timers look at it.
@@ -96,9 +127,13 @@ impl Session {
             client: None,
             subscriptions: HashMap::default(),
             outgoing: Outgoing::default(),
+            counted_bytes: 0,
+            wanted: VecDeque::new(),
+            is_looking: false,
             latest: VecDeque::new(),
             received: HashSet::default(),
             will: None,
+            away_since: Ms::NEVER,
             expires_at: Ms::NEVER,
             looked_at: Ms::NEVER,
         }
@@ -121,13 +156,38 @@ impl Session {
             return;
         }
         turn.is_unsaved |= queued.qos > 0 && self.client.as_ref().is_none_or(|client| client.session_expiry_s > 0);
-        let lost = self.outgoing.queue.push(queued, turn.queue_bounds());
-        turn.lost(lost);
+        self.queue(queued, turn);
         self.flush(turn);
     }
 
-    /// Sends what may be sent.
+    /// Has a message wait, and whatever has to give way for it be lost.
+    pub(super) fn queue(&mut self, queued: Queued, turn: &mut Turn) {
+        let goes_at_once = self.readiness() == Readiness::Now;
+        let bounds = if goes_at_once { turn.queue_bounds_at_once() } else { turn.queue_bounds(self.counted_bytes) };
+        let lost = self.outgoing.queue.push(queued, bounds);
+        turn.lost(lost);
+        self.count(turn);
+    }
+
+    /// Has what waits now counted among what waits for all.
+    fn count(&mut self, turn: &mut Turn) {
+        let bytes = self.outgoing.queue.bytes();
+        turn.queue_bytes = turn.queue_bytes - self.counted_bytes + bytes;
+        self.counted_bytes = bytes;
+    }
+
+    /// Sends what may be sent, and asks for its turn if there is more to be looked up for it.
     pub(super) fn flush(&mut self, turn: &mut Turn) {
+        self.send(turn);
+        self.count(turn);
+        let may_go_on = self.client.as_ref().is_some_and(|client| client.paused_since.is_none());
+        if may_go_on && !self.is_looking && !self.wanted.is_empty() && self.outgoing.retained.is_empty() {
+            self.is_looking = true;
+            turn.lookups.push_back(self.address);
+        }
+    }
+
+    fn send(&mut self, turn: &mut Turn) {
         while let Some(client) = &self.client
             && client.paused_since.is_none()
         {
@@ -146,12 +206,12 @@ impl Session {
                 Next::Publish { queued, pkid, dup } => (queued, pkid, dup),
             };
             let has_expired = queued.message.expires_at <= turn.now;
-            // Whatever the client may have seen already is brought to its end [MQTT-4.4.0-1].
+            // Whatever the client may have seen already is brought to its end [MQTT-4.4.0-1], if it takes it still.
             let publish = Some(publish(&queued, version, pkid, dup, turn.now)).filter(|_| dup || !has_expired);
             match publish.filter(|publish| fits(version, bytes_max, publish)) {
                 Some(publish) => self.answer(ServerPacket::Publish(publish), turn),
-                None if !dup && pkid != 0 => self.outgoing.take_back(pkid),
-                None => {}
+                // Too large or too late. Sent again to a client that takes less now, it would hold its place for good.
+                None => self.outgoing.take_back(pkid),
             }
         }
     }
@@ -237,4 +297,18 @@ fn fits(version: Version, packet_bytes_max: Option<u32>, publish: &Publish) -> b
     let mut bytes = Vec::new();
     encode(version, &ServerPacket::Publish(publish.clone()), &mut bytes);
     bytes.len() <= bytes_max as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shared::ClientName;
+    use super::*;
+
+    #[test]
+    fn a_session_is_as_cheap_as_the_configuration_says() {
+        // With its entries by client id and by owner, and with the client id three times.
+        let entries = size_of::<ClientName>() + 2 * size_of::<(Box<str>, u32)>() + size_of::<(Box<str>, Vec<u32>)>();
+        let bytes = size_of::<Session>() + entries;
+        assert!(bytes <= 800, "{bytes}");
+    }
 }

@@ -50,7 +50,7 @@ pub(in crate::mqtt::router) enum Next {
 #[derive(Debug, Default)]
 pub(in crate::mqtt::router) struct Outgoing {
     pub(in crate::mqtt::router) queue: Queue,
-    /// Retained messages that a subscription asked for, before all that came later.
+    /// Retained messages that a subscription asked for, a few at a time, before all that is queued.
     pub(in crate::mqtt::router) retained: VecDeque<Queued>,
     /// In the order of their sending.
     in_flight: VecDeque<Flying>,
@@ -115,11 +115,13 @@ impl Outgoing {
         Some(Next::Publish { queued, pkid, dup: false })
     }
 
-    /// Takes back the last that [`Outgoing::next`] gave a packet id: it was not sent after all.
+    /// Takes back what [`Outgoing::next`] just gave, for the first time or again: it is not sent after all, and over. At QoS 0,
+    /// which is 0 here, there is nothing to take back.
     pub(in crate::mqtt::router) fn take_back(&mut self, pkid: u16) {
-        if self.in_flight.back().is_some_and(|last| last.pkid == pkid) {
-            self.in_flight.pop_back();
-            self.sent -= 1;
+        let Some(last) = self.sent.checked_sub(1) else { return };
+        if self.in_flight.get(last).is_some_and(|flying| flying.pkid == pkid) {
+            self.in_flight.remove(last);
+            self.sent = last;
         }
     }
 
@@ -268,7 +270,16 @@ mod tests {
         queue(&mut outgoing, 1);
         let Some(Next::Publish { pkid, .. }) = outgoing.next(1) else { panic!("nothing to send") };
         outgoing.take_back(pkid);
-        assert_eq!(send(&mut outgoing, 1).len(), 1);
+        assert_eq!(send(&mut outgoing, 1), [(2, "")]);
+        queue(&mut outgoing, 1);
+        assert_eq!(send(&mut outgoing, 2), [(3, "")]);
+        outgoing.begin_again();
+        let Some(Next::Publish { pkid: 2, dup: true, .. }) = outgoing.next(1) else { panic!("not sent again") };
+        outgoing.take_back(0);
+        assert_eq!(send(&mut outgoing, 1), [], "nothing had that id");
+        outgoing.take_back(2);
+        assert_eq!(send(&mut outgoing, 1), [(3, "dup")]);
+        assert_eq!(outgoing.in_flight().count(), 1);
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl Queue {
         self.at_most_once.is_empty() && self.at_least_once.is_empty()
     }
 
+    /// What its messages are counted as together.
+    pub(in crate::mqtt::router) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(in crate::mqtt::router) fn len(&self) -> usize {
         self.at_most_once.len() + self.at_least_once.len()
     }

@@ -131,6 +131,49 @@ fn retained_messages_come_at_once_and_go_with_an_empty_one() {
 }
 
 #[test]
+fn a_filter_that_a_packet_repeats_is_looked_up_once() {
+    let router = start();
+    let (publisher, subscriber) = (client(&router, "p"), client(&router, "s"));
+    publisher.publish(Publish { retain: true, ..message("r/1", 1, "x") });
+    let subscriptions = vec![subscription("r/+", 0), subscription("r/1", 0), subscription("r/+", 1)];
+    subscriber.send(ClientPacket::Subscribe { pkid: 3, identifier: None, subscriptions });
+    assert_eq!(subscriber.answer(), ServerPacket::SubAck { pkid: 3, reasons: vec![0, 0, 1] });
+    let mut qos = [subscriber.received().qos, subscriber.received().qos];
+    qos.sort_unstable();
+    assert_eq!(qos, [0, 1], "one of each filter, with the options of its last");
+    subscriber.hears_nothing();
+}
+
+#[test]
+fn retained_messages_come_as_the_client_takes_them() {
+    let router = start();
+    let publisher = client(&router, "p");
+    for number in 0..500 {
+        publisher.publish(Publish { retain: true, ..message(&format!("r/{number:03}"), 1, "x") });
+    }
+    let subscriber = client_with(&router, "s", |attach| {
+        kept(attach);
+        attach.receive_maximum = 1;
+    });
+    subscriber.subscribe("r/+", 1);
+    assert_eq!(&*subscriber.received().topic, "r/000");
+    drop(subscriber);
+    // Cleared before it was looked up.
+    publisher.publish(Publish { retain: true, ..message("r/499", 1, "") });
+    let again = client_with(&router, "s", |attach| {
+        kept(attach);
+        attach.receive_maximum = 1;
+    });
+    for number in 1..499 {
+        let delivery = again.received();
+        assert_eq!((&*delivery.topic, delivery.retain), (&*format!("r/{number:03}"), true));
+    }
+    let clearing = again.received();
+    assert!(!clearing.retain && clearing.payload.is_empty(), "what waited behind them");
+    again.hears_nothing();
+}
+
+#[test]
 fn options_and_properties_of_mqtt_5() {
     let router = start();
     let (one, other) = (client(&router, "one"), client(&router, "other"));

@@ -68,6 +68,43 @@ fn bounds_are_answered_with_quota_exceeded() {
     two.hears_nothing();
 }
 
+/// A client's name as the door has it.
+fn owned(owner: &str, client_id: &str) -> String {
+    format!("{owner}\0{client_id}")
+}
+
+#[test]
+fn one_owner_takes_no_room_but_its_own() {
+    let router = start_with(Config { sessions_per_owner_max: 3, sessions_max: 6, ..Config::default() });
+    let device = |client_id: &str| client_with(&router, &owned("truck-7\0device", client_id), kept);
+    let is_kept = |client_id: &str| router.has_session(&Mount::Open, &owned("truck-7\0device", client_id));
+    let staying = device("staying");
+    staying.subscribe("a", 1);
+    for number in 0..20 {
+        drop(device(&number.to_string()));
+    }
+    assert_eq!(router.sessions(), 3);
+    assert!(is_kept("19") && is_kept("18") && !is_kept("17") && !is_kept("0"), "the longest away went first");
+    let (second, third) = (device("18"), device("19"));
+    assert!(second.session_present && third.session_present);
+    let (attach, inbox, _) = attach(&owned("truck-7\0device", "fourth"));
+    let link = router.attach(attach).unwrap();
+    assert_eq!(inbox.recv_timeout(SOON), Ok(FromRouter::Closed(CloseReason::QuotaExceeded)), "none of them is away");
+    drop(link);
+    let others: Vec<_> = (0..3).map(|number| client(&router, &owned(&format!("van-{number}"), "c"))).collect();
+    others[0].publish(message("a", 1, "still there"));
+    assert_eq!(staying.payload(), "still there");
+    // All are taken now: who has one that is away makes room with it, and nobody else's goes.
+    drop(second);
+    let (attach, inbox, _) = super::attach(&owned("van-9", "c"));
+    let link = router.attach(attach).unwrap();
+    assert_eq!(inbox.recv_timeout(SOON), Ok(FromRouter::Closed(CloseReason::QuotaExceeded)));
+    drop(link);
+    assert!(is_kept("18"));
+    drop(device("fifth"));
+    assert!(is_kept("fifth") && !is_kept("18") && is_kept("19"));
+}
+
 #[test]
 fn who_falls_too_far_behind_loses_the_oldest() {
     let router = start_with(Config { queue_messages_max: 10, ..Config::default() });
@@ -83,6 +120,46 @@ fn who_falls_too_far_behind_loses_the_oldest() {
     let payloads: Vec<_> = (0..10).map(|_| again.payload()).collect();
     assert_eq!(payloads, ["10", "12", "14", "16", "18", "20", "22", "24", "26", "28"]);
     again.hears_nothing();
+}
+
+#[test]
+fn with_all_memory_used_up_everybody_has_an_even_share() {
+    // A message with its topic of 1 byte is counted as 96 bytes more than its payload.
+    let config = Config { total_queue_bytes_max: 10_000, total_retained_bytes_max: 3_000, ..Config::default() };
+    let router = start_with(config);
+    let (publisher, online) = (client(&router, "p"), client(&router, "online"));
+    let payload = "x".repeat(903);
+    online.subscribe("#", 1);
+    for (name, count) in [("h", 100), ("m", 3)] {
+        let away = client_with(&router, name, kept);
+        away.subscribe(name, 1);
+        drop(away);
+        for _ in 0..count {
+            publisher.publish(message(name, 1, &payload));
+            assert_eq!(online.payload().len(), 903, "who takes its messages at once needs no share");
+        }
+    }
+    // The first had all of it and keeps it, and the share of each of four is 2,500 bytes.
+    let received = |name| {
+        let again = client_with(&router, name, kept);
+        std::iter::from_fn(|| again.inbox.recv_timeout(QUIET).ok())
+            .filter(|it| matches!(it, FromRouter::Packet(ServerPacket::Publish(_))))
+            .count()
+    };
+    publisher.publish(message("h", 1, &payload));
+    assert_eq!((received("h"), received("m")), (10, 2));
+    assert_eq!(router.messages_dropped(), 92);
+
+    let retained = |topic: &str| Publish { retain: true, ..message(topic, 1, &payload) };
+    let unretained = |mount: &str, topics: &[&str]| {
+        let before = router.unretained();
+        let publisher = client_with(&router, "p", in_tenant(mount));
+        topics.iter().for_each(|topic| publisher.publish(retained(topic)));
+        router.unretained() - before
+    };
+    assert_eq!(unretained("hoarding", &["a", "b", "c", "d"]), 1);
+    assert_eq!(unretained("modest", &["a", "b"]), 1, "three namespaces, and 1,000 bytes for each");
+    assert_eq!(unretained("hoarding", &["a", "d"]), 1, "what it has it may replace");
 }
 
 #[test]

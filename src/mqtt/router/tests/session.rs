@@ -52,6 +52,34 @@ fn a_session_goes_on_where_it_was() {
 }
 
 #[test]
+fn what_a_client_takes_no_more_when_it_comes_back_frees_its_place() {
+    let router = start();
+    let publisher = client(&router, "p");
+    let with_window_of_one = |packet_bytes_max| {
+        move |attach: &mut Attach| {
+            kept(attach);
+            attach.receive_maximum = 1;
+            attach.packet_bytes_max = packet_bytes_max;
+        }
+    };
+    for qos in [1, 2] {
+        let subscriber = client_with(&router, "s", with_window_of_one(None));
+        subscriber.subscribe("a", qos);
+        publisher.publish(message("a", qos, &"x".repeat(50)));
+        publisher.publish(message("a", qos, "fits"));
+        assert_eq!(subscriber.delivery().payload.len(), 50);
+        drop(subscriber);
+        let again = client_with(&router, "s", with_window_of_one(Some(30)));
+        assert!(again.session_present);
+        assert_eq!(again.payload(), "fits", "at QoS {qos}");
+        publisher.publish(message("a", qos, "and so on"));
+        assert_eq!(again.payload(), "and so on");
+        again.hears_nothing();
+        again.link.close(WillFate::Discard, Some(0));
+    }
+}
+
+#[test]
 fn hundreds_of_messages_wait_for_a_client_that_is_away() {
     let router = start();
     let publisher = client(&router, "p");
