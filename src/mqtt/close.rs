@@ -31,8 +31,6 @@ pub(super) enum Close {
     UnsupportedVersion,
     /// An empty client id that asks for a session to be kept [MQTT-3.1.3-8].
     ClientIdRefused,
-    /// The client id is another principal's, or the session that is kept under it.
-    ClientIdTaken,
     /// No credentials came, and some are asked for.
     NotAuthorized,
     /// Credentials that are not right.
@@ -82,7 +80,7 @@ impl Close {
             | Self::TooManyTenants
             | Self::Router(CloseReason::Stalled | CloseReason::QuotaExceeded) => 0x97,
             Self::UnsupportedVersion => 0x84,
-            Self::ClientIdRefused | Self::ClientIdTaken => 0x85,
+            Self::ClientIdRefused => 0x85,
             Self::BadCredentials => 0x86,
             Self::NotAuthorized => 0x87,
             Self::AuthBusy => 0x89,
@@ -135,7 +133,6 @@ impl Close {
             Self::TooManyConnections => "too_many_connections",
             Self::UnsupportedVersion => "unsupported_version",
             Self::ClientIdRefused => "client_id_refused",
-            Self::ClientIdTaken => "client_id_taken",
             Self::NotAuthorized => "not_authorized",
             Self::BadCredentials => "bad_credentials",
             Self::AuthBusy => "auth_busy",

@@ -53,7 +53,7 @@ impl Connection {
     pub(super) fn deliver(&mut self, context: &Context, publish: Publish) -> Result<(), Close> {
         let Some(session) = &mut self.session else { return Ok(()) };
         let (qos, pkid) = (publish.qos, publish.pkid);
-        if context.acl.may_deliver(session.principal.as_deref(), &publish.topic)
+        if context.acl.may_deliver(session.principal.as_deref(), &publish.topic, session.is_resumed)
             && put_publish(&mut self.out, session, publish)
         {
             return Ok(());

@@ -1,6 +1,7 @@
 //! What a connection's packets mean: CONNECT, telemetry by the fast path, and everything else to the router.
 
 use super::acks::AckKind;
+use super::clients::ClientRef;
 use super::close::Close;
 use super::codec::{self, ClientPacket, Malformed, ServerPacket, Version};
 use super::connection::{Connection, Phase};
@@ -160,6 +161,9 @@ impl Connection {
     pub(super) fn take_routed(&mut self, context: &Context, from_router: FromRouter) -> Result<(), Close> {
         match from_router {
             FromRouter::Attached { session_present } => {
+                if let Some(session) = &mut self.session {
+                    session.is_resumed = session_present;
+                }
                 if self.phase == Phase::AwaitingLink {
                     self.heard_at = context.now_tick;
                     self.send_connack(context, session_present)?;
@@ -188,7 +192,7 @@ impl Connection {
             Close::ByClient { session_expiry_s, .. } => session_expiry_s,
             _ => None,
         };
-        self.leave_name(context, &session, session_expiry_s);
+        context.clients.leave(&session.name(), ClientRef { worker: context.worker, connection: self.me });
         if let Some(link) = session.link {
             let fate = if why.publishes_will() { WillFate::Publish } else { WillFate::Discard };
             link.close(fate, session_expiry_s);

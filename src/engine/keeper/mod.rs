@@ -224,8 +224,7 @@ impl Inner {
         let mark = Mark::at_end(&self.journal.segments()?, 0);
         let began = now();
         let has_room = || self.journal.assess().is_ok_and(|assessment| assessment.excess_bytes() == 0);
-        let may_go_on =
-            || lock(&self.stop_by).is_none_or(|stop_by| now() < stop_by) && (over_budget || has_room());
+        let may_go_on = || lock(&self.stop_by).is_none_or(|stop_by| now() < stop_by) && (over_budget || has_room());
         let stored = taking.snapshots.stored();
         let taken = taking.snapshots.take(&self.journal, &may_go_on);
         let took = began.elapsed();
