@@ -5,7 +5,7 @@ use super::clients::ClientRef;
 use super::close::Close;
 use super::codec::{self, ClientPacket, Malformed, ServerPacket, Version};
 use super::connection::{Connection, Phase};
-use super::frame::{Framed, Packet, first_packet};
+use super::frame::{CONNECT_BYTES_MAX, Framed, Packet, first_packet};
 use super::ingest;
 use super::publish::{self, Parsed};
 use super::rate::Admission;
@@ -56,7 +56,8 @@ impl Connection {
         }
         let mut taken = 0;
         while self.may_take(context) {
-            match first_packet(&bytes[taken..], context.config.packet_bytes_max) {
+            let connect_bytes_max = if self.session.is_none() { CONNECT_BYTES_MAX } else { usize::MAX };
+            match first_packet(&bytes[taken..], context.config.packet_bytes_max.min(connect_bytes_max)) {
                 Framed::Incomplete => break,
                 Framed::Packet(packet) => {
                     match self.admit(context, &packet) {
