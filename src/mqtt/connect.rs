@@ -23,8 +23,8 @@ impl Connection {
     /// The first packet, which must be a CONNECT [MQTT-3.1.0-1].
     pub(super) fn connect(&mut self, context: &mut Context, packet: &Packet<'_>) -> Result<(), Close> {
         let connect = opening::read_connect(packet).map_err(|refused| {
-            if let (Some(version), Some(reason)) = (refused.version, refused.why.reason_code()) {
-                self.refuse_connect(version, reason);
+            if let Some(version) = refused.version {
+                opening::put_refusal(&mut self.out, version, refused.why, None);
             }
             refused.why
         })?;
@@ -39,9 +39,7 @@ impl Connection {
             None
         };
         if let Some(why) = refusal {
-            if let Some(reason) = why.reason_code() {
-                self.refuse_connect(version, reason);
-            }
+            opening::put_refusal(&mut self.out, version, why, connect.packet_bytes_max);
             return Err(why);
         }
         self.authenticate(context, connect)
@@ -58,9 +56,7 @@ impl Connection {
         if let Some(will) = &connect.will
             && let Err(why) = terms::check_will(context, principal.as_deref(), connect.version, will)
         {
-            if let Some(reason) = why.reason_code() {
-                self.refuse_connect(connect.version, reason);
-            }
+            opening::put_refusal(&mut self.out, connect.version, why, connect.packet_bytes_max);
             return Err(why);
         }
         let (keep_alive_s, is_keep_alive_told) = terms::keep_alive_s(&context.config, &connect);
@@ -131,10 +127,6 @@ impl Connection {
         self.say(&packet)?;
         self.phase = Phase::Open;
         Ok(())
-    }
-
-    pub(super) fn refuse_connect(&mut self, version: Version, reason: u8) {
-        opening::put_refusal(&mut self.out, version, reason, None);
     }
 
     /// The connection's link, made now if it has none.
