@@ -1,12 +1,15 @@
 //! MQTT: who is let in, who is not and with which code, who is sent away, and whose a client id is.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Guarded;
 use crate::support::mqtt::{
     self, CONNACK, Client, DISCONNECT, PINGREQ, PINGRESP, PUBLISH, SUBACK, Shown, VERSIONS, Version,
 };
-use crate::support::{PATIENCE, native_fix, tools, topic};
+use crate::support::{native_fix, tools, topic};
+
+/// A second is what is promised; a machine that is busy may be late by another.
+const REVOKED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Connects with a password.
 fn open(guarded: &Guarded, version: Version, user: Option<&str>, password: &str, client_id: &str) -> Client {
@@ -57,7 +60,7 @@ fn mosquitto_and_paho_come_in_with_tokens_and_passwords() {
             let said = publish(user, password, "d2", 4);
             assert!(!said.status.success(), "{version:?} {user}");
         }
-        // It ends what the failures began.
+        // It makes up for some of the failures.
         assert!(publish("d2", &password, "d2", 5).status.success());
     }
     for (driver, count) in [("d1", 2), ("d2", 6)] {
@@ -109,7 +112,7 @@ fn every_refusal_has_its_code_and_is_counted() {
             assert_eq!(client.expect(CONNACK).connack_code(), wanted, "{version:?} {user:?} {reason}");
             assert_eq!(client.receive(), None, "{version:?} {user:?}: open after a refusal");
             assert_eq!(guarded.failures(reason), before + 1.0, "{version:?} {user:?}");
-            // It ends what the failure began.
+            // It makes up for some of the failures.
             let_in(&guarded, version, Some("x"), &good, "good");
         }
     }
@@ -164,8 +167,7 @@ fn a_revoked_device_is_disconnected_and_others_are_not() {
     for client in &mut gone {
         assert_sent_away(client, 0x98);
     }
-    // A second is what is promised; a machine that is busy may be late.
-    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < REVOKED_WITHIN, "{:?}", begun.elapsed());
     for version in VERSIONS {
         assert_ne!(open(&guarded, version, Some("d1"), &revoked, "again").expect(CONNACK).connack_code(), 0);
     }
