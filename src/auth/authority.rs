@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::config::{Config, InvalidKey};
-use super::delays::Delays;
+use super::delays::{self, Delays};
 use super::devices::file::{self, DevicesError};
 use super::devices::{Device, Devices, Standing};
 use super::failures::Failures;
@@ -24,6 +24,8 @@ use crate::units::TimestampMs;
 pub enum Credentials {
     /// Nothing.
     None,
+    /// Something that cannot be read.
+    Unreadable,
     /// A user name, which may be empty, and a password, which may be a token.
     Password {
         /// `tenant/name`, or `name`. Not looked at beside a token.
@@ -151,7 +153,6 @@ impl Authority {
     pub fn reload_devices(&self, data_dir: &Path) -> Result<usize, DevicesError> {
         let Some(inner) = &self.0 else { return Ok(0) };
         inner.devices.replace(file::read(data_dir)?);
-        inner.remembered.forget();
         Ok(inner.devices.count())
     }
 
@@ -181,7 +182,7 @@ impl Authority {
             let result = later.check(slow, now);
             tell(later.conclude(result, address));
         };
-        match inner.pool.submit(Box::new(job), is_suspect) {
+        match inner.pool.submit(Box::new(job), address.map(delays::key), is_suspect) {
             Ok(()) => None,
             Err(_) => Some(inner.conclude(Err(Refusal::Busy), address)),
         }
@@ -206,6 +207,7 @@ impl Inner {
     fn at_once(&self, credentials: Credentials, now: TimestampMs) -> Result<Result<Admitted, Refusal>, Slow> {
         let (user, password) = match credentials {
             Credentials::None => return Ok(Err(Refusal::Missing)),
+            Credentials::Unreadable => return Ok(Err(Refusal::Malformed)),
             Credentials::Certificate(names) => return Ok(self.certified(&names)),
             Credentials::Password { password, .. } if password.len() > PASSWORD_BYTES_MAX => {
                 return Ok(Err(Refusal::BadPassword));
@@ -217,22 +219,30 @@ impl Inner {
             if Tokens::is_quick(&token) {
                 return Ok(self.tokens.check(&token, now).map(admitted));
             }
-            return match self.remembered.find(&self.remembered.tag(TOKEN, token.as_bytes())) {
-                Some(known) if !known.principal.is_expired(now) => Ok(Ok(known)),
-                _ => Err(Slow::Token(token)),
-            };
+            let slow = Slow::Token(token);
+            return self.known(&slow, now).map(Ok).ok_or(slow);
         }
         let device = self.devices.find(&user, &password);
-        if let Some(device) = &device
-            && let Some(known) = self.remembered.find(&self.remembered.tag(device.hash(), &password))
-            && known.standing.as_ref().is_none_or(|standing| !standing.is_revoked())
-        {
-            return Ok(Ok(known));
-        }
-        Err(Slow::Password { device, password })
+        let slow = Slow::Password { device, password };
+        self.known(&slow, now).map(Ok).ok_or(slow)
+    }
+
+    /// Whoever showed the same not long ago, and may still come in with it.
+    fn known(&self, slow: &Slow, now: TimestampMs) -> Option<Admitted> {
+        let tag = match slow {
+            Slow::Token(token) => self.remembered.tag(TOKEN, token.as_bytes()),
+            Slow::Password { device, password } => self.remembered.tag(device.as_ref()?.hash(), password),
+        };
+        let known = self.remembered.find(&tag)?;
+        let is_revoked = known.standing.as_ref().is_some_and(Standing::is_revoked);
+        (!is_revoked && !known.principal.is_expired(now)).then_some(known)
     }
 
     fn check(&self, slow: Slow, now: TimestampMs) -> Result<Admitted, Refusal> {
+        // Several may have come with the same at once.
+        if let Some(known) = self.known(&slow, now) {
+            return Ok(known);
+        }
         match slow {
             Slow::Token(token) => {
                 let admitted = admitted(self.tokens.check(&token, now)?);
@@ -274,7 +284,7 @@ impl Inner {
         match result {
             Ok(admitted) => {
                 if let Some(address) = address {
-                    self.delays().clear(address);
+                    self.delays().succeed(address);
                 }
                 Ok(admitted)
             }

@@ -22,7 +22,8 @@ pub struct Config {
     /// Tenant of client certificates that name a driver and no tenant. Empty: those are refused.
     #[serde(deserialize_with = "tenant_or_nothing")]
     pub certificate_tenant: String,
-    /// Tenant whose `ops_admin` may use the operator's port, which shows and steers all tenants. Empty: that of any.
+    /// Tenant whose `ops_admin` may use the operator's port, which shows and steers all tenants. Empty: that of any, and the
+    /// port has to be on loopback.
     #[serde(deserialize_with = "tenant_or_nothing")]
     pub operator_tenant: String,
 }

@@ -47,9 +47,12 @@ impl Delays {
         DELAY_MIN.saturating_mul(factor).min(DELAY_MAX)
     }
 
-    /// Takes a success down.
-    pub(super) fn clear(&mut self, address: IpAddr) {
-        self.0.remove(&key(address));
+    /// Takes a success down, which makes up for a quarter of the failures and no more: whoever knows one password and tries
+    /// others in turn waits all the same.
+    pub(super) fn succeed(&mut self, address: IpAddr) {
+        if let Some(record) = self.0.get_mut(&key(address)) {
+            record.failures -= record.failures / 4;
+        }
     }
 
     /// Whether an address failed so often that its failures wait.
@@ -74,7 +77,7 @@ fn is_forgiven(record: &Record, now: Instant) -> bool {
 }
 
 /// What an address is remembered by.
-fn key(address: IpAddr) -> IpAddr {
+pub(super) fn key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,
@@ -90,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_wait_longer_and_longer_until_success_or_time_clears_them() {
+    fn failures_wait_longer_and_longer_until_successes_or_time_clear_them() {
         let (mut delays, begin) = (Delays::default(), Instant::now());
         let one = address("192.0.2.1");
         let waits: Vec<u128> = (0..11).map(|_| delays.fail(one, begin).as_millis()).collect();
@@ -103,12 +106,26 @@ mod tests {
         assert!(!delays.is_suspect(one, later));
         assert_eq!(delays.fail(one, later), Duration::ZERO);
 
-        for _ in 0..9 {
+        for _ in 0..8 {
             delays.fail(one, later);
         }
-        delays.clear(one);
+        for failures in [9, 7, 6, 5, 4] {
+            assert!(delays.is_suspect(one, later), "{failures}");
+            delays.succeed(one);
+        }
         assert!(!delays.is_suspect(one, later));
-        assert_eq!(delays.fail(one, later), Duration::ZERO);
+    }
+
+    #[test]
+    fn failures_with_a_success_after_each_wait_all_the_same() {
+        let (mut delays, now) = (Delays::default(), Instant::now());
+        let one = address("192.0.2.1");
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            waits.push(delays.fail(one, now).as_millis());
+            delays.succeed(one);
+        }
+        assert_eq!(waits, [0, 0, 0, 250, 250, 250]);
     }
 
     #[test]

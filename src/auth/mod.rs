@@ -19,8 +19,8 @@
 //! - Whoever fails again and again is answered later and later, by address, and waits behind all others.
 //! - Whoever is taken from the devices file loses its [`Standing`], which doors look at while a connection lasts.
 //!
-//! Two principals of a tenant that have the same subject are the same to everything behind the doors: whoever gives a token the
-//! name of a device gives it that device's client ids.
+//! Two principals of a tenant that have the same subject, role and driver are the same to everything behind the doors: whoever
+//! gives a token all three of a device's gives it that device's client ids and sessions.
 //!
 //! # What was chosen, and why
 //! - **jsonwebtoken with RustCrypto** for tokens: ring has no way to read a PEM, aws-lc wants a C toolchain. Of its

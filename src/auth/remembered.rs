@@ -60,10 +60,6 @@ impl Remembered {
         known.insert(tag, admitted);
     }
 
-    pub(super) fn forget(&self) {
-        *self.known() = HashMap::new();
-    }
-
     fn known(&self) -> MutexGuard<'_, HashMap<Tag, Admitted>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,8 +84,6 @@ mod tests {
             assert!(remembered.find(&remembered.tag(with, secret.as_bytes())).is_none(), "{with} {secret}");
         }
         assert_ne!(Remembered::new().unwrap().tag("hash", b"secret"), tag, "every process has its own key");
-        remembered.forget();
-        assert!(remembered.find(&tag).is_none());
     }
 
     #[test]

@@ -89,12 +89,11 @@ impl Config {
     /// The first thing that is wrong: where it was said, what was found and what is wanted.
     pub fn load(sources: &Sources) -> Result<Self, Invalid> {
         let merged = merge::merge(sources)?;
-        merged.config.check_listeners().map_err(|(key, found)| Invalid {
-            origin: merged.origin_of(key),
-            key: Some(key.to_owned()),
-            found,
-            wants: "a loopback address while auth.mode is \"open\", since whoever reached it could do everything; or auth.mode = \"required\""
-                .to_owned(),
+        merged.config.check_listeners().map_err(|exposed| Invalid {
+            origin: merged.origin_of(exposed.key),
+            key: Some(exposed.key.to_owned()),
+            found: format!("\"{}\"", exposed.address),
+            wants: exposed.wants.to_owned(),
         })?;
         if merged.config.data_dir.as_os_str().is_empty() {
             return Err(Invalid {
@@ -168,19 +167,36 @@ impl Config {
 
     /// Every listener with its key.
     fn listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        self.mqtt.listeners().chain([("http.listen", self.http.listen), ("admin.listen", self.admin.listen)])
+        self.mqtt.listeners().chain([("http.listen", self.http.listen), (ADMIN_LISTEN, self.admin.listen)])
     }
 
-    /// The first listener that strangers could reach without showing who they are.
-    fn check_listeners(&self) -> Result<(), (&'static str, String)> {
-        if self.auth.mode != auth::Mode::Open {
-            return Ok(());
-        }
-        match self.listeners().find(|(_, address)| !address.ip().is_loopback()) {
-            Some((key, address)) => Err((key, format!("\"{address}\""))),
+    /// The first listener that strangers could reach and do there what is none of theirs: anything in open mode, and on the
+    /// operator's port what concerns all tenants, as long as an `ops_admin` of any of them may use it.
+    fn check_listeners(&self) -> Result<(), Exposed> {
+        let (is_meant, wants): (fn(&str) -> bool, _) = match self.auth.mode {
+            auth::Mode::Open => (|_| true, WANTS_CREDENTIALS),
+            auth::Mode::Required if self.auth.operator_tenant.is_empty() => (|key| key == ADMIN_LISTEN, WANTS_OPERATOR),
+            auth::Mode::Required => return Ok(()),
+        };
+        match self.listeners().find(|(key, address)| is_meant(key) && !address.ip().is_loopback()) {
+            Some((key, address)) => Err(Exposed { key, address, wants }),
             None => Ok(()),
         }
     }
+}
+
+/// The key of the operator's port.
+const ADMIN_LISTEN: &str = "admin.listen";
+
+const WANTS_CREDENTIALS: &str = "a loopback address while auth.mode is \"open\", since whoever reached it could do everything; or auth.mode = \"required\"";
+
+const WANTS_OPERATOR: &str = "a loopback address while auth.operator_tenant is \"\", since an ops_admin of any tenant could see and steer all of them; or the tenant of the operators there";
+
+/// A listener that must not be reached from elsewhere.
+struct Exposed {
+    key: &'static str,
+    address: SocketAddr,
+    wants: &'static str,
 }
 
 #[cfg(test)]

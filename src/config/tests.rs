@@ -241,6 +241,12 @@ fn a_mistake_is_told_with_its_place_and_what_is_wanted() {
             &[],
             "environment variable RHUMB_ADMIN__LISTEN: admin.listen: found \"10.0.0.1:1\", wants a loopback address",
         ),
+        (
+            "[auth]\nmode = \"required\"\n[http]\nlisten = \"10.0.0.1:2\"\n[admin]\nlisten = \"10.0.0.1:1\"",
+            &[],
+            &[],
+            "rhumb.toml line 6: admin.listen: found \"10.0.0.1:1\", wants a loopback address while auth.operator_tenant is \"\"",
+        ),
     ];
     for (file, environment, sets, expected) in cases {
         let message = load(file, environment, sets).expect_err(expected);
@@ -384,4 +390,10 @@ fn listeners_that_are_off_by_default_are_held_to_the_same_rules() {
     let config = load("", &[], &sets).unwrap();
     assert_eq!(config.mqtt.listeners().count(), 4);
     assert_eq!(load(&config.to_toml(), &[], &[]).unwrap(), config);
+}
+
+#[test]
+fn the_operators_port_is_reached_from_elsewhere_by_a_tenant_of_its_own_only() {
+    let file = "[auth]\nmode = \"required\"\noperator_tenant = \"ops\"\n[admin]\nlisten = \"10.0.0.1:1\"";
+    assert_eq!(load(file, &[], &[]).unwrap().auth.operator_tenant, "ops");
 }

@@ -28,7 +28,11 @@ pub(super) struct Peer(pub(super) IpAddr);
 /// Who asks, as far as he shows it. A refusal is held back for as long as the authority wants.
 pub(super) async fn principal(authority: &Authority, request: &Parts) -> Result<Principal, Error> {
     let takes_basic = BASIC_PATHS.contains(&request.uri.path());
-    let credentials = shown(&request.headers, takes_basic)?;
+    let credentials = match shown(&request.headers, takes_basic) {
+        // Counted and held back as any other.
+        Err(Error::Unauthorized { .. }) => Credentials::Unreadable,
+        shown => shown?,
+    };
     let (tell, told) = oneshot::channel();
     let address = request.extensions.get::<Peer>().map(|peer| peer.0);
     // Nobody is there to be told if the client has gone meanwhile.

@@ -4,6 +4,15 @@ use super::codec::Malformed;
 use super::router::CloseReason;
 use super::transport::Fault;
 
+/// The reason codes that CONNACK refuses with (MQTT 5, 3.2.2.2).
+const CONNACK_CODES: [u8; 21] = [
+    0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C, 0x90, 0x95, 0x97, 0x99, 0x9A, 0x9B, 0x9C,
+    0x9D, 0x9F,
+];
+
+/// Server unavailable: what ends a connection before CONNACK for which CONNACK has no word, and all the same may be tried again.
+const SERVER_UNAVAILABLE: u8 = 0x88;
+
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Close {
@@ -31,8 +40,6 @@ pub(super) enum Close {
     UnsupportedVersion,
     /// An empty client id that asks for a session to be kept [MQTT-3.1.3-8].
     ClientIdRefused,
-    /// The client id is another principal's, or the session that is kept under it.
-    ClientIdTaken,
     /// No credentials came, and some are asked for.
     NotAuthorized,
     /// Credentials that are not right.
@@ -68,7 +75,13 @@ pub(super) enum Close {
 }
 
 impl Close {
-    /// The reason code for MQTT 5's DISCONNECT or CONNACK; `None` where nothing is to be said.
+    /// The reason code for the CONNACK that refuses, which knows fewer than DISCONNECT [MQTT-3.2.2-8].
+    pub(super) fn connack_code(self) -> Option<u8> {
+        let code = self.reason_code()?;
+        Some(if CONNACK_CODES.contains(&code) { code } else { SERVER_UNAVAILABLE })
+    }
+
+    /// The reason code for MQTT 5's DISCONNECT; `None` where nothing is to be said.
     pub(super) fn reason_code(self) -> Option<u8> {
         Some(match self {
             Self::ByClient { .. } | Self::Lost | Self::Transport(_) | Self::ConnectTimeout | Self::WriteTimeout => {
@@ -82,7 +95,7 @@ impl Close {
             | Self::TooManyTenants
             | Self::Router(CloseReason::Stalled | CloseReason::QuotaExceeded) => 0x97,
             Self::UnsupportedVersion => 0x84,
-            Self::ClientIdRefused | Self::ClientIdTaken => 0x85,
+            Self::ClientIdRefused => 0x85,
             Self::BadCredentials => 0x86,
             Self::NotAuthorized => 0x87,
             Self::AuthBusy => 0x89,
@@ -98,7 +111,7 @@ impl Close {
         })
     }
 
-    /// The reason in words, for the DISCONNECT of MQTT 5; `None` where its code says it all.
+    /// The reason in words, for the CONNACK or DISCONNECT of MQTT 5; `None` where its code says it all. At most 100 bytes.
     pub(super) fn text(self) -> Option<&'static str> {
         Some(match self {
             Self::Malformed(malformed) => malformed.what,
@@ -107,6 +120,17 @@ impl Close {
             Self::ReceiveMaximumExceeded | Self::Router(CloseReason::ReceiveMaximumExceeded) => {
                 "more publishes in flight than the Receive Maximum of CONNACK"
             }
+            Self::TooManyConnections => "there is no room for another connection",
+            Self::UnsupportedVersion => "MQTT 3.1.1 and 5 are spoken here",
+            Self::ClientIdRefused => "a session to be kept needs a client id",
+            Self::NotAuthorized => "a token, a device's password or a client certificate is wanted",
+            Self::BadCredentials => "these credentials are not good here",
+            Self::AuthBusy => "too many credentials are being checked, come again later",
+            Self::Revoked => "the credentials were taken back or changed",
+            Self::Expired => "the token has expired",
+            Self::AuthMethodRefused => "no enhanced authentication is offered",
+            Self::Starting => "the server is starting",
+            Self::Stopping => "the server stops",
             Self::BadIngestTopic => "the names in the topic are no ids",
             Self::TooManyTenants => "there is no room for another tenant",
             Self::TopicDenied => "this client may not publish on this topic",
@@ -135,7 +159,6 @@ impl Close {
             Self::TooManyConnections => "too_many_connections",
             Self::UnsupportedVersion => "unsupported_version",
             Self::ClientIdRefused => "client_id_refused",
-            Self::ClientIdTaken => "client_id_taken",
             Self::NotAuthorized => "not_authorized",
             Self::BadCredentials => "bad_credentials",
             Self::AuthBusy => "auth_busy",
@@ -179,5 +202,25 @@ impl Close {
     /// Whether the will is published.
     pub(super) fn publishes_will(self) -> bool {
         !matches!(self, Self::ByClient { publish_will: false, .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_connack_has_no_code_for_is_told_as_unavailable() {
+        for (why, disconnect, connack) in [
+            (Close::Stopping, 0x8B, 0x88),
+            (Close::TakenOver, 0x8E, 0x88),
+            (Close::Router(CloseReason::TakenOver), 0x8E, 0x88),
+            (Close::Expired, 0xA0, 0x88),
+            (Close::BadCredentials, 0x86, 0x86),
+            (Close::RetainNotSupported, 0x9A, 0x9A),
+        ] {
+            assert_eq!((why.reason_code(), why.connack_code()), (Some(disconnect), Some(connack)), "{why:?}");
+        }
+        assert_eq!(Close::Lost.connack_code(), None);
     }
 }

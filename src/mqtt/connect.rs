@@ -1,12 +1,11 @@
 //! CONNECT: who comes, whether it may, whose place it takes, and the link to the router for those who need one.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::aliases::{Incoming, Outgoing};
-use super::clients::ClientRef;
+use super::clients::{ClientName, ClientRef};
 use super::close::Close;
 use super::codec::{Connect, ServerPacket, Version, Will};
 use super::connection::{Connection, Outbound, Phase, Session};
@@ -24,8 +23,8 @@ impl Connection {
     /// The first packet, which must be a CONNECT [MQTT-3.1.0-1].
     pub(super) fn connect(&mut self, context: &mut Context, packet: &Packet<'_>) -> Result<(), Close> {
         let connect = opening::read_connect(packet).map_err(|refused| {
-            if let (Some(version), Some(reason)) = (refused.version, refused.why.reason_code()) {
-                self.refuse_connect(version, reason);
+            if let Some(version) = refused.version {
+                opening::put_refusal(&mut self.out, version, refused.why, None);
             }
             refused.why
         })?;
@@ -40,9 +39,7 @@ impl Connection {
             None
         };
         if let Some(why) = refusal {
-            if let Some(reason) = why.reason_code() {
-                self.refuse_connect(version, reason);
-            }
+            opening::put_refusal(&mut self.out, version, why, connect.packet_bytes_max);
             return Err(why);
         }
         self.authenticate(context, connect)
@@ -59,9 +56,7 @@ impl Connection {
         if let Some(will) = &connect.will
             && let Err(why) = terms::check_will(context, principal.as_deref(), connect.version, will)
         {
-            if let Some(reason) = why.reason_code() {
-                self.refuse_connect(connect.version, reason);
-            }
+            opening::put_refusal(&mut self.out, connect.version, why, connect.packet_bytes_max);
             return Err(why);
         }
         let (keep_alive_s, is_keep_alive_told) = terms::keep_alive_s(&context.config, &connect);
@@ -85,6 +80,7 @@ impl Connection {
             ingest_will,
             link: None,
             outbound: None,
+            is_resumed: false,
             retry: VecDeque::new(),
             partly_refused: Vec::new(),
             wants_problem_information: connect.wants_problem_information,
@@ -94,14 +90,10 @@ impl Connection {
             outgoing_aliases: Outgoing::new(connect.topic_alias_max, context.config.topic_alias_max),
             unreleased: Vec::new(),
         };
-        if let Err(why) = self.take_name(context, &session) {
-            self.refuse_connect(session.version, why.reason_code().unwrap_or_default());
-            return Err(why);
-        }
         self.silence_max = silence_max;
-        let mount = session.mount();
-        let router_name = router_name(session.owner(), &session.client_id).into_owned();
-        let has_kept_session = context.router.has_session(&mount, &router_name);
+        let name = session.name();
+        self.take_name(context, name.clone());
+        let has_kept_session = context.router.has_session(&name.mount, &name.owned_id);
         let needs_link = routed_will.is_some() || (has_kept_session && !session.clean_start);
         let forgets = has_kept_session && session.clean_start && !needs_link;
         // Until CONNACK went, what fails is told by one.
@@ -112,32 +104,19 @@ impl Connection {
             return self.attach(context, routed_will);
         }
         if forgets {
-            let forgotten = context.router.forget(&mount, &router_name);
+            let forgotten = context.router.forget(&name.mount, &name.owned_id);
             forgotten.map_err(|_| Close::Router(CloseReason::Unavailable))?;
         }
         self.send_connack(context, false)
     }
 
-    /// Takes the client id, and the place of whoever has it, unless that is another principal.
-    fn take_name(&self, context: &Context, session: &Session) -> Result<(), Close> {
+    /// Takes the client's name, and the place of whoever has it.
+    fn take_name(&self, context: &Context, name: ClientName) {
         let me = ClientRef { worker: context.worker, connection: self.me };
-        let is_kept =
-            |owner: Option<&str>| context.router.has_session(&session.mount(), &router_name(owner, &session.client_id));
-        let former = context.clients.take(&session.name(), session.owner(), me, is_kept);
-        if let Some(former) = former.map_err(|_| Close::ClientIdTaken)? {
+        if let Some(former) = context.clients.take(name, me) {
             context.mailboxes[former.worker]
                 .send(Message::Close { connection: former.connection, why: Close::TakenOver });
         }
-        Ok(())
-    }
-
-    /// Gives the client id back, as far as no session stays behind under it.
-    pub(super) fn leave_name(&self, context: &Context, session: &Session, session_expiry_s: Option<u32>) {
-        let me = ClientRef { worker: context.worker, connection: self.me };
-        let stays = session.link.is_some() && session_expiry_s.unwrap_or(session.session_expiry_s) > 0;
-        context.clients.leave(&session.name(), me, stays, |name, owner| {
-            context.router.has_session(&name.mount, &router_name(owner, &name.client_id))
-        });
     }
 
     /// Lets the client in, if it takes a packet that says so.
@@ -148,10 +127,6 @@ impl Connection {
         self.say(&packet)?;
         self.phase = Phase::Open;
         Ok(())
-    }
-
-    pub(super) fn refuse_connect(&mut self, version: Version, reason: u8) {
-        opening::put_refusal(&mut self.out, version, reason, None);
     }
 
     /// The connection's link, made now if it has none.
@@ -169,9 +144,10 @@ impl Connection {
         let queue_bytes_max = context.config.subscriber_queue_bytes_max;
         let mailbox = Arc::clone(&context.mailboxes[context.worker]);
         let outbound = Arc::new(Outbound::new(mailbox, context.worker, me, queue_bytes_max));
+        let ClientName { mount, owned_id } = session.name();
         let link = context.router.attach(Attach {
-            mount: session.mount(),
-            client_id: router_name(session.owner(), &session.client_id).into_owned(),
+            mount,
+            client_id: owned_id.into(),
             version: session.version,
             clean_start: session.clean_start,
             session_expiry_s: session.session_expiry_s,
@@ -184,15 +160,6 @@ impl Connection {
         session.link = Some(link.map_err(|_| Close::Router(CloseReason::Unavailable))?);
         session.outbound = Some(outbound);
         Ok(())
-    }
-}
-
-/// What the router knows a client by: whose it is as well, so that nobody is given a session of another principal, even one
-/// that was kept while nobody remembered its owner. No name has the character between them in it [MQTT-1.5.4-2].
-fn router_name<'a>(owner: Option<&str>, client_id: &'a str) -> Cow<'a, str> {
-    match owner {
-        Some(owner) => Cow::Owned(format!("{owner}\0{client_id}")),
-        None => Cow::Borrowed(client_id),
     }
 }
 

@@ -15,7 +15,7 @@ use super::codec::{ClientPacket, ServerPacket, Version, Will};
 use super::credentials::Pending;
 use super::mailbox::{ConnectionRef, Mailbox, Message};
 use super::rate::Bucket;
-use super::router::{Deliver, Flow, FromRouter, Link, Mount};
+use super::router::{Deliver, Flow, FromRouter, Link};
 use super::subscribe::PartlyRefused;
 use super::transport::{Fault, Received, Stream};
 use super::worker::Tick;
@@ -76,6 +76,8 @@ pub(super) struct Session {
     pub(super) ingest_will: Option<Will>,
     pub(super) link: Option<Link>,
     pub(super) outbound: Option<Arc<Outbound>>,
+    /// Whether it goes on with subscriptions of before, which the rules of now may not allow.
+    pub(super) is_resumed: bool,
     /// Packets that the router had no room for; until it has, the connection is not read.
     pub(super) retry: VecDeque<ClientPacket>,
     /// SUBSCRIBEs at the router of which it does not know all.
@@ -93,19 +95,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// The namespace of everything that the client names.
-    pub(super) fn mount(&self) -> Mount {
-        self.principal.as_ref().map_or(Mount::Open, |principal| Mount::Tenant(principal.tenant.clone()))
-    }
-
-    /// Its client id, in its namespace.
+    /// What the client is known by.
     pub(super) fn name(&self) -> ClientName {
-        ClientName { mount: self.mount(), client_id: self.client_id.clone() }
-    }
-
-    /// Whose the client id is; `None` in open mode.
-    pub(super) fn owner(&self) -> Option<&str> {
-        self.principal.as_ref().map(|principal| &*principal.subject)
+        ClientName::new(self.principal.as_deref(), &self.client_id)
     }
 }
 
@@ -403,8 +395,9 @@ mod tests {
         let topic = "tenant/acme-logistics/driver/truck-0123456789/location";
         let client_id = "tracker-0123456789abcdef";
         let slot = 2 * size_of::<Connection>();
-        let name =
-            2 * (size_of::<Box<str>>() + size_of::<super::super::clients::ClientRef>() + 1) + client_id.len() + 16;
+        let entry = size_of::<ClientName>() + size_of::<super::super::clients::ClientRef>() + 1;
+        let owner = "device/truck-0123456789/truck-0123456789/";
+        let name = 2 * entry + owner.len() + client_id.len() + 16;
         let session = size_of::<Session>() + 16 + client_id.len() + 16;
         let route = topic.len() + 16 + size_of::<DriverKey>() + 2 * size_of::<usize>() + 16;
         let total = slot + name + session + route;

@@ -8,6 +8,7 @@ use super::close::Close;
 use super::codec::{Connect, Version};
 use super::connection::{Connection, Phase, Session};
 use super::mailbox::Message;
+use super::opening;
 use super::worker::{Context, TICKS_PER_S, Tick};
 use crate::auth::{Credentials, Denied, Refusal, Verdict};
 use crate::units::TimestampMs;
@@ -21,6 +22,8 @@ pub(super) enum Pending {
     Refused {
         /// How the client can be told.
         version: Version,
+        /// The largest packet that it takes.
+        packet_bytes_max: Option<u32>,
         /// Why.
         why: Close,
         /// From when on.
@@ -59,12 +62,13 @@ impl Connection {
         }
     }
 
-    /// A password is shown by choice, a certificate by whoever set the client up: the password counts.
+    /// A password is shown by choice, a certificate by whoever set the client up: the password counts. A user name alone shows
+    /// nothing.
     fn credentials(&mut self, connect: &mut Connect) -> Credentials {
         let certificate_names = std::mem::take(&mut self.certificate_names);
         match (connect.username.take(), connect.password.take()) {
-            (None, None) if certificate_names.is_empty() => Credentials::None,
-            (None, None) => Credentials::Certificate(certificate_names),
+            (_, None) if !certificate_names.is_empty() => Credentials::Certificate(certificate_names),
+            (None, None) => Credentials::None,
             (user, password) => Credentials::Password {
                 user: user.unwrap_or_default(),
                 password: password.unwrap_or_default().to_vec(),
@@ -82,14 +86,14 @@ impl Connection {
             Refusal::Missing => Close::NotAuthorized,
             _ => Close::BadCredentials,
         };
-        let version = connect.version;
+        let Connect { version, packet_bytes_max, .. } = connect;
         if delay.is_zero() {
-            self.pending = Some(Box::new(Pending::Refused { version, why, due: context.now_tick }));
+            self.pending = Some(Box::new(Pending::Refused { version, packet_bytes_max, why, due: context.now_tick }));
             return Err(why);
         }
         let ticks = delay.as_millis() * u128::from(TICKS_PER_S) / 1_000;
         let due = context.now_tick.saturating_add(ticks as Tick);
-        self.pending = Some(Box::new(Pending::Refused { version, why, due }));
+        self.pending = Some(Box::new(Pending::Refused { version, packet_bytes_max, why, due }));
         Ok(())
     }
 
@@ -106,14 +110,12 @@ impl Connection {
 
     /// Answers a CONNECT that waits, where there is anything to say.
     pub(super) fn refuse_pending(&mut self, why: Close) {
-        let version = match self.pending.take().map(|pending| *pending) {
-            Some(Pending::Asked(connect)) => connect.version,
-            Some(Pending::Refused { version, .. }) => version,
+        let (version, packet_bytes_max) = match self.pending.take().map(|pending| *pending) {
+            Some(Pending::Asked(Connect { version, packet_bytes_max, .. })) => (version, packet_bytes_max),
+            Some(Pending::Refused { version, packet_bytes_max, .. }) => (version, packet_bytes_max),
             None => return,
         };
-        if let Some(reason) = why.reason_code() {
-            self.refuse_connect(version, reason);
-        }
+        opening::put_refusal(&mut self.out, version, why, packet_bytes_max);
     }
 }
 

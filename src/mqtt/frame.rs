@@ -2,6 +2,10 @@
 
 use super::codec::Malformed;
 
+/// Largest CONNECT, bytes: of whoever did not show yet who it is no more is gathered. A will's payload may be 65,535 bytes
+/// [MQTT-3.1.3.4]; names, properties and credentials share the rest.
+pub(super) const CONNECT_BYTES_MAX: usize = 80 * 1024;
+
 /// The first packet in some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framed<'a> {

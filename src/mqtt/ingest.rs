@@ -57,7 +57,7 @@ impl Connection {
             self.ingest(context, &RawPublish { topic, ..*publish })?
         } else {
             let is_taken = self.ingest(context, publish)?;
-            if is_taken {
+            if is_taken && std::str::from_utf8(publish.topic).is_ok_and(|topic| context.config.takes_topic(topic)) {
                 aliases.set(publish.alias, publish.topic);
             }
             is_taken
@@ -202,7 +202,7 @@ impl Connection {
         if publish.topic.is_empty() {
             let topic = session.aliases.topic(alias).map_err(Close::Malformed)?;
             publish.topic = String::from_utf8_lossy(topic).into();
-        } else {
+        } else if context.config.takes_topic(&publish.topic) {
             session.aliases.set(alias, publish.topic.as_bytes());
         }
         Ok(())

@@ -133,7 +133,7 @@ impl Door {
         let config = Arc::new(config.clone());
         let transports: Arc<[Transport]> = listeners.iter().map(|listener| listener.transport.clone()).collect();
         stats.name_listeners(transports.iter().map(Transport::as_str).collect());
-        let clients = Arc::new(Clients::new(config.router.sessions_max));
+        let clients = Arc::<Clients>::default();
         let mut workers = Vec::with_capacity(worker_count);
         let has_failed = Arc::new(AtomicBool::new(false));
         for (worker, poll) in polls.into_iter().enumerate() {

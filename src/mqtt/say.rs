@@ -8,6 +8,7 @@ use super::aliases::Named;
 use super::close::Close;
 use super::codec::{self, ClientPacket, Publish, ServerPacket, Version};
 use super::connection::{Connection, Phase, Session};
+use super::opening;
 use super::worker::Context;
 
 /// Reason code of MQTT 5: not authorized.
@@ -30,8 +31,7 @@ impl Connection {
     pub(super) fn say_goodbye(&mut self, why: Close) {
         let (Some(session), Some(reason)) = (&self.session, why.reason_code()) else { return };
         if self.phase == Phase::AwaitingLink {
-            let refusal = ServerPacket::ConnAck { session_present: false, reason, properties: Box::default() };
-            put_within(&mut self.out, session, &refusal);
+            opening::put_refusal(&mut self.out, session.version, why, session.packet_bytes_max);
             return;
         }
         let reason_string = why.text().map(str::to_owned);
@@ -53,7 +53,7 @@ impl Connection {
     pub(super) fn deliver(&mut self, context: &Context, publish: Publish) -> Result<(), Close> {
         let Some(session) = &mut self.session else { return Ok(()) };
         let (qos, pkid) = (publish.qos, publish.pkid);
-        if context.acl.may_deliver(session.principal.as_deref(), &publish.topic)
+        if context.acl.may_deliver(session.principal.as_deref(), &publish.topic, session.is_resumed)
             && put_publish(&mut self.out, session, publish)
         {
             return Ok(());

@@ -1,10 +1,11 @@
 //! What a connection's packets mean: CONNECT, telemetry by the fast path, and everything else to the router.
 
 use super::acks::AckKind;
+use super::clients::ClientRef;
 use super::close::Close;
 use super::codec::{self, ClientPacket, Malformed, ServerPacket, Version};
 use super::connection::{Connection, Phase};
-use super::frame::{Framed, Packet, first_packet};
+use super::frame::{CONNECT_BYTES_MAX, Framed, Packet, first_packet};
 use super::ingest;
 use super::publish::{self, Parsed};
 use super::rate::Admission;
@@ -55,7 +56,8 @@ impl Connection {
         }
         let mut taken = 0;
         while self.may_take(context) {
-            match first_packet(&bytes[taken..], context.config.packet_bytes_max) {
+            let connect_bytes_max = if self.session.is_none() { CONNECT_BYTES_MAX } else { usize::MAX };
+            match first_packet(&bytes[taken..], context.config.packet_bytes_max.min(connect_bytes_max)) {
                 Framed::Incomplete => break,
                 Framed::Packet(packet) => {
                     match self.admit(context, &packet) {
@@ -160,6 +162,9 @@ impl Connection {
     pub(super) fn take_routed(&mut self, context: &Context, from_router: FromRouter) -> Result<(), Close> {
         match from_router {
             FromRouter::Attached { session_present } => {
+                if let Some(session) = &mut self.session {
+                    session.is_resumed = session_present;
+                }
                 if self.phase == Phase::AwaitingLink {
                     self.heard_at = context.now_tick;
                     self.send_connack(context, session_present)?;
@@ -188,7 +193,7 @@ impl Connection {
             Close::ByClient { session_expiry_s, .. } => session_expiry_s,
             _ => None,
         };
-        self.leave_name(context, &session, session_expiry_s);
+        context.clients.leave(&session.name(), ClientRef { worker: context.worker, connection: self.me });
         if let Some(link) = session.link {
             let fate = if why.publishes_will() { WillFate::Publish } else { WillFate::Discard };
             link.close(fate, session_expiry_s);

@@ -19,9 +19,8 @@ use tokio::time;
 
 use super::accept::{REFUSED_PAUSE, SystemRefusals, is_of_one_connection};
 use super::close::Close;
-use super::codec::Connect;
 use super::config::Config;
-use super::frame::{Framed, Packet, first_packet};
+use super::frame::{CONNECT_BYTES_MAX, Framed, Packet, first_packet};
 use super::opening::{self, Refused};
 use super::stats::Stats;
 
@@ -37,9 +36,6 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// The number of the listener that it has; [`Door::start`](super::Door::start) gets it first.
 const PLAIN: u8 = 0;
-
-/// What MQTT 5 clients are told beside the reason code.
-const REASON: &str = "the server is starting";
 
 /// The running refusal.
 #[derive(Debug)]
@@ -156,7 +152,7 @@ async fn answer(stream: &mut TcpStream, packet_bytes_max: usize) -> Close {
         if !opening::is_connect(read[0]) {
             return Close::Malformed(opening::NO_CONNECT);
         }
-        let packet = match first_packet(&read, packet_bytes_max) {
+        let packet = match first_packet(&read, packet_bytes_max.min(CONNECT_BYTES_MAX)) {
             Framed::Incomplete => continue,
             Framed::Packet(packet) => packet,
             Framed::Malformed(malformed) => return Close::Malformed(malformed),
@@ -173,21 +169,13 @@ fn refusal(packet: &Packet<'_>) -> (Close, Vec<u8>) {
     let (why, connect) = match opening::read_connect(packet) {
         Ok(connect) => (Close::Starting, connect),
         Err(Refused { why, version }) => {
-            if let (Some(version), Some(reason)) = (version, why.reason_code()) {
-                opening::put_refusal(&mut out, version, reason, None);
+            if let Some(version) = version {
+                opening::put_refusal(&mut out, version, why, None);
             }
             return (why, out);
         }
     };
-    let Connect { version, packet_bytes_max, .. } = connect;
-    if let Some(reason) = why.reason_code() {
-        opening::put_refusal(&mut out, version, reason, Some(REASON));
-        // The text is left out where it would not fit [MQTT-3.2.2-19].
-        if packet_bytes_max.is_some_and(|bytes_max| out.len() > bytes_max as usize) {
-            out.clear();
-            opening::put_refusal(&mut out, version, reason, None);
-        }
-    }
+    opening::put_refusal(&mut out, connect.version, why, connect.packet_bytes_max);
     (why, out)
 }
 

@@ -64,7 +64,7 @@ impl Workbench {
             ingress: ingress.clone(),
             outbox: Outbox::new(ingress, claim, &mailbox),
             router: Router::start(config.router.clone(), Surroundings::default()).unwrap(),
-            clients: Arc::new(Clients::new(config.router.sessions_max)),
+            clients: Arc::<Clients>::default(),
             authority: Authority::open(),
             mailboxes: vec![Arc::clone(&mailbox)].into(),
             now: TimestampMs(1_700_000_000_000),

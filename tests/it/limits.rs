@@ -291,3 +291,31 @@ fn a_subscriber_that_does_not_read_is_cut_and_nobody_else_notices() {
     assert!(read < id, "it was told everything");
     assert_eq!(rhumb.track("default", "tracker").len(), usize::from(id));
 }
+
+#[test]
+fn an_alias_does_not_stand_for_a_topic_that_is_too_long() {
+    let rhumb = Rhumb::start(&["mqtt.topic_bytes_max=40"]);
+    for name in [topic("default", &"d".repeat(40)), "x".repeat(41)] {
+        let (mut client, _) = connect_with(&rhumb, "client", 60, &[]);
+        client.send(&mqtt::publish_with(&name, &[0x23, 0, 1], native_fix(1).as_bytes(), 1, 7)).unwrap();
+        assert_eq!(client.expect(PUBACK).ack_reason(), 0x90, "{name}");
+        client.send(&mqtt::publish_with("", &[0x23, 0, 1], native_fix(2).as_bytes(), 1, 8)).unwrap();
+        assert_eq!(client.expect(DISCONNECT).disconnect_reason(), 0x82, "{name}");
+    }
+}
+
+#[test]
+fn a_first_packet_has_a_bound_of_its_own() {
+    let rhumb = Rhumb::start(&[]);
+    let will = |bytes: usize| {
+        let mut client = Client::open(rhumb.mqtt(), Version::V4);
+        client.send(&mqtt::connect_with_will("testator", "gone", &"x".repeat(bytes))).unwrap();
+        client
+    };
+    assert_eq!(will(65_535).expect(CONNACK).connack_code(), 0);
+    // 100,000 bytes are announced, and it is not waited for them.
+    let mut client = Client::open(rhumb.mqtt(), Version::V5);
+    client.send(&[0x10, 0xA0, 0x8D, 0x06]).unwrap();
+    assert_eq!(client.receive(), None);
+    assert_eq!(rhumb.metrics()[r#"rhumb_mqtt_connections_closed_total{reason="packet_too_large"}"#], 1.0);
+}

@@ -82,8 +82,12 @@ impl Acl {
         }
     }
 
-    /// Whether a message on this topic may be delivered to a client whose filter was allowed. Only a rule can deny it.
-    pub(super) fn may_deliver(&self, who: Option<&Principal>, topic: &str) -> bool {
+    /// Whether a message on this topic may be delivered to a client. If its filter was allowed under these rules, only one of
+    /// them can deny it; what it subscribed to in a session that goes on was perhaps allowed under others.
+    pub(super) fn may_deliver(&self, who: Option<&Principal>, topic: &str, is_resumed: bool) -> bool {
+        if is_resumed {
+            return self.may_subscribe(who, topic);
+        }
         !self.denies_deliveries || self.ruled(who, Verb::Subscribe, topic) != Some(false)
     }
 

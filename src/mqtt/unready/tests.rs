@@ -48,7 +48,7 @@ async fn a_connect_of_either_version_is_told_to_come_again() {
     assert_eq!(rest(send(address, CONNECT_V4).await).await, REFUSED_V4);
     let refused = rest(send(address, CONNECT_V5).await).await;
     assert_eq!(refused[..4], [0x20, 28, 0, 0x88]);
-    assert!(refused.ends_with(REASON.as_bytes()), "{refused:?}");
+    assert!(refused.ends_with(b"the server is starting"), "{refused:?}");
     // At most 30 bytes are taken, and at most 29: maximum packet size, property 0x27.
     for (bytes_max, length) in [(30, 30), (29, 5)] {
         let mut connect = CONNECT_V5.to_vec();
@@ -83,7 +83,9 @@ async fn a_wrong_connect_is_refused_for_what_it_is() {
     assert_eq!(rest(send(address, &other_level).await).await, [0x20, 2, 0, 1], "unsupported version");
     let mut reserved_flag = CONNECT_V5.to_vec();
     reserved_flag[9] = 3;
-    assert_eq!(rest(send(address, &reserved_flag).await).await, [0x20, 3, 0, 0x81, 0], "malformed packet");
+    let refused = rest(send(address, &reserved_flag).await).await;
+    assert_eq!(refused[2..4], [0, 0x81], "malformed packet");
+    assert!(refused.ends_with(b"the reserved connect flag is set"), "{refused:?}");
 }
 
 #[tokio::test]

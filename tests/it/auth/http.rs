@@ -173,3 +173,13 @@ fn the_operators_port_is_for_operators_and_probes() {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     assert!(into.join("journal").is_dir());
 }
+
+#[test]
+fn what_cannot_be_read_as_credentials_is_counted_as_well() {
+    let mut guarded = Guarded::start(&[]);
+    let http = guarded.rhumb.http();
+    for (n, authorization) in ["Digest x", "Bearer", "Basic eDp5"].into_iter().enumerate() {
+        request(http, "GET", "/v1/drivers/d1/location", &[("Authorization", authorization)], b"").problem(401);
+        assert_eq!(guarded.failures("malformed"), n as f64 + 1.0, "{authorization}");
+    }
+}

@@ -268,6 +268,17 @@ pub(crate) fn connect_with_will(client_id: &str, topic: &str, payload: &str) -> 
     packet(0x10, &body)
 }
 
+/// The same with a user name and a password.
+pub(crate) fn connect_with_will_as(client_id: &str, topic: &str, payload: &str, who: (&str, &str)) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, b"MQTT");
+    body.extend_from_slice(&[Version::V4 as u8, 0xCE, 0, 60]);
+    for field in [client_id, topic, payload, who.0, who.1] {
+        text(&mut body, field.as_bytes());
+    }
+    packet(0x10, &body)
+}
+
 /// PUBLISH; the id counts from QoS 1 on.
 pub(crate) fn publish(version: Version, topic: &str, payload: &[u8], qos: u8, id: u16) -> Vec<u8> {
     publish_raw(version, topic.as_bytes(), payload, qos, id)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::PATIENCE;
@@ -43,13 +43,18 @@ impl Authority {
 
     /// Signs a certificate with this common name, also for these hosts, into `NAME.pem` and `NAME.key`.
     pub(crate) fn sign(&self, name: &str, hosts: &[&str]) {
+        self.sign_into(name, name, hosts);
+    }
+
+    /// The same into `FILE.pem` and `FILE.key`, for a name that is no file's.
+    pub(crate) fn sign_into(&self, file: &str, name: &str, hosts: &[&str]) {
         let hosts: Vec<String> = hosts.iter().map(|host| host.to_string()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
-        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+        std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+        std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
     }
 
     /// A file of its folder.
@@ -76,13 +81,25 @@ impl Authority {
 
     /// Connects, and shakes hands.
     pub(crate) fn connect(&self, address: SocketAddr) -> io::Result<TlsClient> {
+        self.connect_as(address, None)
+    }
+
+    /// The same, showing the certificate in these files.
+    pub(crate) fn connect_as(&self, address: SocketAddr, file: Option<&str>) -> io::Result<TlsClient> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match file {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let certificate = CertificateDer::from_pem_file(self.path(&format!("{file}.pem"))).unwrap();
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{file}.key"))).unwrap();
+                builder.with_client_auth_cert(vec![certificate], key).unwrap()
+            }
+        };
         let session = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
         let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;

@@ -1,0 +1,58 @@
+//! Client certificates over TLS, of which the engine's own check of credentials makes a driver's device.
+
+use super::Guarded;
+use crate::support::mqtt::{self, CONNACK, PUBACK, Shown, VERSIONS, Version};
+use crate::support::native_fix;
+use crate::support::tls::{Authority, TlsClient};
+use crate::support::topic;
+
+const NOT_AUTHORIZED: u8 = 0x87;
+
+fn publish(client: &mut TlsClient, version: Version, driver: &str, fix: u64) {
+    client.send(&mqtt::publish(version, &topic("acme", driver), native_fix(fix).as_bytes(), 1, 7));
+}
+
+#[test]
+fn a_certificate_is_the_driver_that_it_names_and_no_other() {
+    let authority = Authority::new();
+    authority.sign_into("truck", "acme/d1", &[]);
+    authority.sign_into("nobody", "some laptop", &[]);
+    let sets = [authority.sets(), vec!["mqtt.tls.client_certificates=optional".to_owned()]].concat();
+    let mut guarded = Guarded::start(&sets.iter().map(String::as_str).collect::<Vec<_>>());
+    let dispatcher = guarded.token("acme", "dispatcher", &[]);
+    let password = guarded.device("acme", "d2");
+    let address = guarded.rhumb.mqtt_tls();
+    let open = |file, version, user, password| {
+        let mut client = authority.connect_as(address, file).unwrap();
+        client.send(&mqtt::connect_as(version, Shown { client_id: "c", user, password, ..Shown::default() }));
+        let code = client.expect(CONNACK).connack_code();
+        (client, code)
+    };
+    for (version, begin) in VERSIONS.into_iter().zip([1, 11]) {
+        // A user name alone shows nothing, so that the certificate counts beside it.
+        for (user, fix) in [(None, begin), (Some("anybody"), begin + 1)] {
+            let (mut client, code) = open(Some("truck"), version, user, None);
+            assert_eq!(code, 0, "{version:?} {user:?}");
+            publish(&mut client, version, "d1", fix);
+            assert_eq!(client.expect(PUBACK).ack_reason(), 0);
+            publish(&mut client, version, "d2", fix);
+            match version {
+                Version::V4 => assert_eq!(client.receive(), None),
+                Version::V5 => assert_eq!(client.expect(PUBACK).ack_reason(), NOT_AUTHORIZED),
+            }
+        }
+        // A password beside it counts instead.
+        let (mut client, code) = open(Some("truck"), version, Some("d2"), Some(&password));
+        assert_eq!(code, 0);
+        publish(&mut client, version, "d2", begin);
+        assert_eq!(client.expect(PUBACK).ack_reason(), 0);
+        let [wrong, missing] = if version == Version::V5 { [0x86, 0x87] } else { [4, 5] };
+        assert_eq!(open(Some("nobody"), version, None, None).1, wrong, "it names no driver");
+        assert_eq!(open(None, version, None, None).1, missing, "it shows none");
+    }
+    for (driver, count) in [("d1", 4), ("d2", 2)] {
+        let path = format!("/v1/drivers/{driver}/track?from=0");
+        let track = super::bearer(guarded.rhumb.http(), "GET", &path, &dispatcher, "").json(200);
+        assert_eq!(track["fixes"].as_array().unwrap().len(), count, "{driver} {track}");
+    }
+}
