@@ -29,6 +29,7 @@ mod listener;
 mod mailbox;
 mod mapping;
 mod opening;
+mod outbound;
 mod outbox;
 mod publish;
 mod rate;
