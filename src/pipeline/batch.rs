@@ -39,9 +39,22 @@ pub struct PayloadEnd {
 pub enum Received {
     /// They came just now: the rules that compare with the clock compare with this.
     Live(TimestampMs),
+    /// They came then, were refused, and are judged once more: as if they came then, but each for itself. What came between
+    /// them is not here again, so that they are no row which could be believed against what is stored.
+    Again(TimestampMs),
     /// They come from a recording: each was received when it was fixed, so nothing is `past` or `future`, and an element
     /// without a time has none.
     Recorded,
+}
+
+impl Received {
+    /// The receive time that all elements have in common.
+    pub(super) fn at(self) -> Option<TimestampMs> {
+        match self {
+            Self::Live(received_at) | Self::Again(received_at) => Some(received_at),
+            Self::Recorded => None,
+        }
+    }
 }
 
 /// Who sent a batch and waits for it. The one way back from the pipeline to the doors.

@@ -104,6 +104,8 @@ impl Judge<'_> {
         };
         if self.rules.judge_by_motion() {
             let neighbours = self.neighbours(index, window, fix.time)?;
+            let its_own = &mut None;
+            let trail = if matches!(self.received, Received::Again(_)) { its_own } else { trail };
             self.rules.judge_motion(&fix, neighbours, trail)?;
         }
         window.insert(fix);

@@ -28,10 +28,10 @@ pub(super) enum Judged {
 impl Rules {
     /// Judges one report by all rules up to `future`. The first that it breaks, in the order of [`Reason`], is the reason.
     pub(super) fn judge(&self, report: &Report, received: Received) -> Result<Judged, Reason> {
-        let time = match (report.time, received) {
+        let time = match (report.time, received.at()) {
             (Some(time), _) => time,
-            (None, Received::Live(received_at)) => received_at,
-            (None, Received::Recorded) => return Err(Reason::NoTime),
+            (None, Some(received_at)) => received_at,
+            (None, None) => return Err(Reason::NoTime),
         };
         let position = Position::from_degrees(report.latitude, report.longitude).ok_or(Reason::OutOfRange)?;
         if self.no_fix && report.satellites == Some(0) {
@@ -40,7 +40,7 @@ impl Rules {
         if self.null_island && position == (Position { latitude_e7: 0, longitude_e7: 0 }) {
             return Err(Reason::NullIsland);
         }
-        let Received::Live(received_at) = received else {
+        let Some(received_at) = received.at() else {
             return Ok(Judged::Timed(Fix::from_report(report, position, time, time)));
         };
         let repaired = self.without_rollover(time, received_at);

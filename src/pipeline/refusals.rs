@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::batch::{Batch, Received, Run};
 use crate::fix::{Reason, Verdict};
 use crate::rejected::{Parcel, Payload, Recorder, Refusal, members};
-use crate::units::TimestampMs;
 
 /// Hands over what was refused in these batches, whose verdicts are durable. Never blocks.
 pub(super) fn hand_over(recorder: &Recorder, batches: &[Batch]) {
@@ -63,11 +62,8 @@ impl Gathering<'_> {
             self.recorder.miss(self.refused.len() as u64);
             return;
         }
-        let received_at = match batch.received {
-            Received::Live(received_at) => received_at,
-            // The recorder gives it one.
-            Received::Recorded => TimestampMs::default(),
-        };
+        // Where there is none, the recorder gives it one.
+        let received_at = batch.received.at().unwrap_or_default();
         let bytes_max = self.recorder.payload_bytes_max();
         let refusal = |reason: Reason, fixes: usize, raw: &[u8]| Refusal {
             received_at,
@@ -114,6 +110,7 @@ mod tests {
     use crate::fix::Report;
     use crate::pipeline::testing::{Nobody, driver as key};
     use crate::rejected::{Config, Recording};
+    use crate::units::TimestampMs;
 
     const NOW: TimestampMs = TimestampMs(1_708_093_024_000);
 

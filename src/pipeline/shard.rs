@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::account::{Books, Counted, TurnCounts};
-use super::batch::{Batch, PayloadSizes, Received};
+use super::batch::{Batch, PayloadSizes};
 use super::drivers::{DriverIndex, Drivers};
 use super::element::{Judge, New, NotStored};
 use super::ingress::INBOX_MESSAGES_MAX;
@@ -578,8 +578,6 @@ fn give_back(batches: impl IntoIterator<Item = Batch>) {
 
 /// The receive time that stands in a turn's frame: its first batch's.
 fn received_at(batch: &Batch) -> TimestampMs {
-    match batch.received {
-        Received::Live(received_at) => received_at,
-        Received::Recorded => batch.elements.iter().flatten().find_map(|report| report.time).unwrap_or_default(),
-    }
+    let first_fix = || batch.elements.iter().flatten().find_map(|report| report.time);
+    batch.received.at().or_else(first_fix).unwrap_or_default()
 }

@@ -53,7 +53,7 @@ fn send<S: Submit>(
             *summary.left_out.get_or_insert_default() += u64::from(refusal.fixes);
             continue;
         }
-        let (received, codec, raw) = (Received::Live(refusal.received_at), refusal.codec, refusal.payload.bytes());
+        let (received, codec, raw) = (Received::Again(refusal.received_at), refusal.codec, refusal.payload.bytes());
         target.send_payload(&refusal.driver, &Submission { received, codec, raw, elements: &elements })?;
         summary.rows += elements.len() as u64;
     }

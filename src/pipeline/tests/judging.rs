@@ -160,6 +160,25 @@ fn what_motion_refused_stays_refused_after_it_left_memory() {
     running.stop();
 }
 
+#[test]
+fn jumps_that_are_judged_again_are_no_row_without_what_came_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path(), 1, 64, true);
+    judge_by(&running, Rules { speed_mps_max: 70, ..Rules::default() });
+    let refused: Vec<Element> = (0..6).map(|hour| in_town(hour * 3_600 + 10, 1)).collect();
+    for (hour, jump) in refused.iter().enumerate() {
+        let second = hour as i64 * 3_600;
+        let verdicts = running.judge("d", Received::Recorded, &[in_town(second, 0), *jump, in_town(second + 20, 0)]);
+        assert_eq!(verdicts, [Verdict::Accepted, Verdict::Rejected(Reason::ImpliedSpeed), Verdict::Accepted]);
+    }
+    let jumps = [Verdict::Rejected(Reason::ImpliedSpeed); 6];
+    let again = || running.judge("d", Received::Again(TimestampMs(NOW.0 + 86_400_000)), &refused);
+    assert_eq!(again(), jumps);
+    judge_by(&running, Rules::default());
+    assert_eq!(again(), [Verdict::Late; 6], "the rule is off");
+    running.stop();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
