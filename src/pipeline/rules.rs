@@ -50,7 +50,8 @@ pub struct Rules {
     /// 70 m/s (250 km/h) is right for road vehicles and 350 m/s for airliners, which reach 330 over ground in a jet stream; no
     /// civil receiver goes on above 500 to 515 m/s (u-blox; the export limit of 1,000 knots). What that does to recordings is in
     /// `tests/it/traces.txt`: 70 takes 53 of 359,959 and 58 of 320,907 rows of Warsaw's buses, each a teleport or its redelivery,
-    /// 8 of 193,442 of Austin's of 2015, the one jump of a hike, and nothing of the others; 350 takes one row of all.
+    /// 31 of 193,442 of Austin's of 2015 and 4 of 245,228 of 2016, the one jump of a hike, and nothing of the others; 350 takes 7 rows of
+    /// all.
     pub speed_mps_max: u32,
     /// Metres around the fix before within which one of a tracker that does not say it moves is `stationary`. Off: jitter of a
     /// parked vehicle is kept, as recorded. Consumer receivers wander by 5 to 15 m while they stand.
