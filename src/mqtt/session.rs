@@ -57,7 +57,8 @@ impl Connection {
         let mut taken = 0;
         while self.may_take(context) {
             let connect_bytes_max = if self.session.is_none() { CONNECT_BYTES_MAX } else { usize::MAX };
-            match first_packet(&bytes[taken..], context.config.packet_bytes_max.min(connect_bytes_max)) {
+            let packet_bytes_max = context.config.packet_bytes_max.min(connect_bytes_max);
+            match first_packet(&bytes[taken..], self.version(), packet_bytes_max) {
                 Framed::Incomplete => break,
                 Framed::Packet(packet) => {
                     match self.admit(context, &packet) {

@@ -89,7 +89,9 @@ fn look_at(connection: &mut Connection, bytes_max: Option<u32>) {
     let out = std::mem::take(&mut connection.out);
     let mut rest = &out[..];
     while !rest.is_empty() {
-        let Framed::Packet(packet) = first_packet(rest, usize::MAX) else { panic!("no packet: {rest:02x?}") };
+        let Framed::Packet(packet) = first_packet(rest, Some(Version::V5), usize::MAX) else {
+            panic!("no packet: {rest:02x?}")
+        };
         assert!(SERVER_PACKETS.contains(&(packet.first_byte() >> 4)), "{rest:02x?}");
         let fits = bytes_max.is_none_or(|most| packet.bytes.len() <= most as usize);
         assert!(fits, "more than {bytes_max:?} bytes: {:02x?}", packet.bytes);
