@@ -86,7 +86,7 @@ pub(super) struct Session {
     pub(super) wants_problem_information: bool,
     /// The keep-alive that the client was told, if it is not the one that it asked for.
     pub(super) told_keep_alive_s: Option<u16>,
-    /// What the client may still publish, if that is limited.
+    /// What the client may still publish and subscribe, if that is limited.
     pub(super) bucket: Option<Box<Bucket>>,
     pub(super) aliases: Incoming,
     pub(super) outgoing_aliases: Option<Box<Outgoing>>,

@@ -22,6 +22,8 @@ const PACKET_ID_NOT_FOUND: u8 = 0x92;
 const DISCONNECT_WITH_WILL: u8 = 0x04;
 
 const PUBLISH: u8 = 3;
+const SUBSCRIBE: u8 = 8;
+const UNSUBSCRIBE: u8 = 10;
 
 /// A DISCONNECT that would keep a session which CONNECT did not ask for.
 const BELATED_EXPIRY: Malformed = Malformed {
@@ -75,12 +77,13 @@ impl Connection {
         Ok(taken)
     }
 
-    /// Whether the client's rate has room for a packet, which only a PUBLISH needs.
+    /// Whether the client's rate has room for a packet, which only some need; [`rate`](super::rate) says why not all.
     fn admit(&mut self, context: &Context, packet: &Packet<'_>) -> Admission {
+        let kind = packet.first_byte() >> 4;
         match self.session.as_mut().and_then(|session| session.bucket.as_mut()) {
-            Some(bucket) if packet.first_byte() >> 4 == PUBLISH => {
-                let qos = (packet.first_byte() >> 1) & 3;
-                bucket.admit(&context.config, context.now_tick, qos, packet.bytes.len())
+            Some(bucket) if matches!(kind, PUBLISH | SUBSCRIBE | UNSUBSCRIBE) => {
+                let may_be_lost = kind == PUBLISH && (packet.first_byte() >> 1) & 3 == 0;
+                bucket.admit(&context.config, context.now_tick, may_be_lost, packet.bytes.len())
             }
             _ => Admission::Take,
         }
