@@ -41,27 +41,55 @@ const LONG_LENGTH: Malformed =
 /// Finds the first packet. A packet over `packet_bytes_max` is told by its header, before its bytes are gathered. Before CONNECT
 /// told the `version` a length is read as 3.1.1 has it, and decoding the CONNECT refuses what MQTT 5 does not have.
 pub(super) fn first_packet(bytes: &[u8], version: Option<Version>, packet_bytes_max: usize) -> Framed<'_> {
+    match length(bytes) {
+        Length::Unknown => Framed::Incomplete,
+        Length::TooLong => Framed::Malformed(LONG_LENGTH),
+        // As the codec has it: the fast path must take nothing that it would not.
+        Length::Known { is_padded: true, .. } if version == Some(Version::V5) => Framed::Malformed(PADDED_LENGTH),
+        Length::Known { total, .. } if total > packet_bytes_max => Framed::TooLarge,
+        Length::Known { header, total, .. } => match bytes.get(..total) {
+            Some(bytes) => Framed::Packet(Packet { bytes, body: &bytes[header..] }),
+            None => Framed::Incomplete,
+        },
+    }
+}
+
+/// How many bytes the first packet lacks; 0 if it is whole, or if its length is not there yet.
+pub(super) fn missing_bytes(bytes: &[u8]) -> usize {
+    match length(bytes) {
+        Length::Known { total, .. } => total.saturating_sub(bytes.len()),
+        Length::Unknown | Length::TooLong => 0,
+    }
+}
+
+/// What a fixed header says of its packet's length.
+enum Length {
+    /// Its last byte is not there yet.
+    Unknown,
+    /// It has more than four bytes.
+    TooLong,
+    Known {
+        /// Bytes of the fixed header.
+        header: usize,
+        /// Bytes of the whole packet.
+        total: usize,
+        /// Whether it takes more bytes than it needs.
+        is_padded: bool,
+    },
+}
+
+#[inline]
+fn length(bytes: &[u8]) -> Length {
     let mut remaining = 0usize;
     for index in 0..4 {
-        let Some(byte) = bytes.get(1 + index) else { return Framed::Incomplete };
+        let Some(byte) = bytes.get(1 + index) else { return Length::Unknown };
         remaining |= usize::from(byte & 0x7F) << (7 * index);
         if byte & 0x80 == 0 {
-            // As the codec has it: the fast path must take nothing that it would not.
-            if *byte == 0 && index > 0 && version == Some(Version::V5) {
-                return Framed::Malformed(PADDED_LENGTH);
-            }
             let header = 2 + index;
-            let total = header + remaining;
-            if total > packet_bytes_max {
-                return Framed::TooLarge;
-            }
-            return match bytes.get(..total) {
-                Some(bytes) => Framed::Packet(Packet { bytes, body: &bytes[header..] }),
-                None => Framed::Incomplete,
-            };
+            return Length::Known { header, total: header + remaining, is_padded: *byte == 0 && index > 0 };
         }
     }
-    Framed::Malformed(LONG_LENGTH)
+    Length::TooLong
 }
 
 #[cfg(test)]
@@ -156,6 +184,11 @@ mod tests {
             if let Framed::Packet(packet) = first_packet(&bytes, Some(Version::V4), 200) {
                 prop_assert!(packet.bytes.len() <= bytes.len().min(200));
                 prop_assert!(packet.body.len() < packet.bytes.len());
+                for cut in 0..packet.bytes.len() {
+                    let header = packet.bytes.len() - packet.body.len();
+                    let missing = if cut < header { 0 } else { packet.bytes.len() - cut };
+                    prop_assert_eq!(missing_bytes(&bytes[..cut]), missing);
+                }
             }
         }
     }
