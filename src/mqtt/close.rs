@@ -52,9 +52,9 @@ pub(super) enum Close {
     Expired,
     /// Enhanced authentication is not offered.
     AuthMethodRefused,
-    /// A publish on an ingest topic whose names are no ids, from a client that cannot be told otherwise.
+    /// A will, or a publish of a client that cannot be told otherwise, on an ingest topic whose names are no ids.
     BadIngestTopic,
-    /// A publish for one tenant too many, from a client that cannot be told otherwise.
+    /// The same for one tenant too many.
     TooManyTenants,
     /// A publish or a will where the client may not, from a client that cannot be told otherwise.
     TopicDenied,

@@ -10,7 +10,7 @@ use mio::net::TcpStream;
 use super::acks::AckRing;
 use super::aliases::{Incoming, Outgoing};
 use super::clients::ClientName;
-use super::codec::{ClientPacket, Version, Will};
+use super::codec::{ClientPacket, Version};
 use super::credentials::Pending;
 use super::mailbox::ConnectionRef;
 use super::outbound::Outbound;
@@ -18,6 +18,7 @@ use super::rate::Bucket;
 use super::router::Link;
 use super::subscribe::PartlyRefused;
 use super::transport::{Fault, Received, Stream};
+use super::wills::IngestWill;
 use super::worker::Tick;
 use crate::auth::{Principal, Standing};
 use crate::codec::Codec;
@@ -73,7 +74,7 @@ pub(super) struct Session {
     pub(super) receive_maximum: u16,
     pub(super) packet_bytes_max: Option<u32>,
     /// A will on an ingest topic: the door's own to publish. Any other is the router's.
-    pub(super) ingest_will: Option<Will>,
+    pub(super) ingest_will: Option<Box<IngestWill>>,
     pub(super) link: Option<Link>,
     pub(super) outbound: Option<Arc<Outbound>>,
     /// Whether it goes on with subscriptions of before, which the rules of now may not allow.
@@ -328,7 +329,7 @@ mod tests {
         let topic = "tenant/acme-logistics/driver/truck-0123456789/location";
         let client_id = "tracker-0123456789abcdef";
         let slot = 2 * size_of::<Connection>();
-        let entry = size_of::<ClientName>() + size_of::<super::super::clients::ClientRef>() + 1;
+        let entry = size_of::<ClientName>() + size_of::<super::super::clients::Holder>() + 1;
         let owner = "device/truck-0123456789/truck-0123456789/";
         let name = 2 * entry + owner.len() + client_id.len() + 16;
         let session = size_of::<Session>() + 16 + client_id.len() + 16;

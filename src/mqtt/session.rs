@@ -1,7 +1,7 @@
 //! What a connection's packets mean: CONNECT, telemetry by the fast path, and everything else to the router.
 
 use super::acks::AckKind;
-use super::clients::ClientRef;
+use super::clients::{ClientRef, Left};
 use super::close::Close;
 use super::codec::{self, ClientPacket, Malformed, ServerPacket, Version};
 use super::connection::{Connection, Phase};
@@ -197,16 +197,36 @@ impl Connection {
             Close::ByClient { session_expiry_s, .. } => session_expiry_s,
             _ => None,
         };
-        context.clients.leave(&session.name(), ClientRef { worker: context.worker, connection: self.me });
+        let name = session.name();
+        let left = context.clients.leave(&name, ClientRef { worker: context.worker, connection: self.me });
         if let Some(link) = session.link {
             let fate = if why.publishes_will() { WillFate::Publish } else { WillFate::Discard };
             link.close(fate, session_expiry_s);
         }
-        if let Some(will) = session.ingest_will
-            && self.phase != Phase::AwaitingLink
-            && why.publishes_will()
+        let Some(will) = session.ingest_will else { return };
+        if self.phase == Phase::AwaitingLink || !why.publishes_will() {
+            return;
+        }
+        // A DISCONNECT cannot begin what CONNECT did not ask for [MQTT-3.14.2-2].
+        let changed = session_expiry_s.filter(|_| session.session_expiry_s > 0);
+        let expiry_s = changed.unwrap_or(session.session_expiry_s).min(context.config.router.session_expiry_s_max);
+        // With the process, and with whoever begins it anew, the session is over.
+        let is_over = why == Close::Stopping || left == Left::Ended;
+        let wait_s = if is_over { 0 } else { will.delay_s.min(expiry_s) };
+        // The client is back before its will was due [MQTT-3.1.3-9].
+        if left == Left::GoesOn && wait_s > 0 {
+            return;
+        }
+        if let Some(will) = context.wills.wait(name.clone(), *will, wait_s, context.now_tick) {
+            ingest::publish_will(context, &will);
+            return;
+        }
+        // Whoever took the name since, on another thread, may have looked for the will too early.
+        if let Some(begins_anew) = context.clients.begins_anew(&name)
+            && let Some(will) = context.wills.take(&name)
+            && begins_anew
         {
-            ingest::publish_will(context, session.principal.as_deref(), &will);
+            ingest::publish_will(context, &will);
         }
     }
 }

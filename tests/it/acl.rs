@@ -118,6 +118,23 @@ fn a_will_where_a_rule_denies_it_is_refused_with_its_connect() {
 }
 
 #[test]
+fn a_will_for_nobodys_fixes_is_refused_with_its_connect() {
+    let rhumb = start();
+    for (topic, code) in [
+        ("tenant/acme/driver/a b/location", 5),
+        ("tenant//driver/d1/location", 5),
+        ("tenant/acme/driver//location", 5),
+        ("tenant/acme/driver/d1/location", 0),
+        ("tenant/acme/driver/a b/elsewhere", 0),
+    ] {
+        let mut client = Client::open(rhumb.mqtt(), Version::V4);
+        client.send(&mqtt::connect_with_will("testator", topic, "gone")).unwrap();
+        assert_eq!(client.expect(CONNACK).connack_code(), code, "{topic}");
+    }
+    counted(&rhumb, r#"rhumb_mqtt_connections_closed_total{reason="bad_ingest_topic"}"#, 3.0);
+}
+
+#[test]
 fn a_rule_that_cannot_be_meant_is_told_with_its_entry_and_key() {
     let dir = tempfile::tempdir().unwrap();
     let rules = "[[mqtt.acl]]\nrole = \"*\"\naction = \"all\"\neffect = \"deny\"\ntopic = \"x/#\"\n\n\
