@@ -40,8 +40,7 @@ impl Connection {
         let credentials = self.credentials(&mut connect);
         let (mailbox, me) = (context.mailboxes[context.worker].clone(), self.me);
         let tell = move |verdict| mailbox.send(Message::Authenticated { connection: me, verdict });
-        self.phase = Phase::AwaitingAuth;
-        self.phase_since = context.now_tick;
+        self.await_verdict(context.now_tick);
         match context.authority.ask(credentials, self.peer(), context.now, tell) {
             Some(verdict) => self.judge(context, connect, verdict),
             None => {
@@ -49,6 +48,19 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    /// Reads no more until it is known who it is.
+    fn await_verdict(&mut self, now: Tick) {
+        self.phase = Phase::AwaitingAuth;
+        self.phase_since = now;
+    }
+
+    /// Has a CONNECT wait as if the authority had been asked and took its time.
+    #[cfg(test)]
+    pub(super) fn ask_in_vain(&mut self, connect: Connect, now: Tick) {
+        self.await_verdict(now);
+        self.pending = Some(Box::new(Pending::Asked(connect)));
     }
 
     /// Takes the answer that was waited for.
