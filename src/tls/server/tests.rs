@@ -35,7 +35,7 @@ fn shake_hands(server: &mut ServerConnection, client: &mut rustls::ClientConnect
 
 /// The certificate that a client is shown.
 fn shown(server: &Server, authority: &Authority, version: &'static SupportedProtocolVersion) -> Vec<u8> {
-    let (mut session, mut client) = (server.session().unwrap(), authority.client(None, version));
+    let (mut session, mut client) = (server.session().unwrap(), authority.session(None, version));
     shake_hands(&mut session, &mut client).unwrap();
     assert!(!session.is_handshaking());
     client.peer_certificates().unwrap()[0].to_vec()
@@ -51,7 +51,7 @@ fn both_versions_are_spoken() {
 #[test]
 fn clients_show_certificates_as_they_are_asked_to() {
     let (directory, authority) = (tempdir().unwrap(), Authority::new());
-    let (good, foreign) = (authority.sign("truck-7"), Authority::new().sign("truck-7"));
+    let (good, foreign) = (authority.sign("truck-7", &[]), Authority::new().sign("truck-7", &[]));
     let cases: [(ClientCertificates, Option<&Pair>, bool, usize); 8] = [
         (ClientCertificates::None, None, true, 0),
         (ClientCertificates::None, Some(&good), true, 0),
@@ -65,7 +65,7 @@ fn clients_show_certificates_as_they_are_asked_to() {
     for version in [&TLS12, &TLS13] {
         for (asked, pair, is_good, names) in cases {
             let server = authority.server(directory.path(), asked);
-            let (mut session, mut client) = (server.session().unwrap(), authority.client(pair, version));
+            let (mut session, mut client) = (server.session().unwrap(), authority.session(pair, version));
             let shaken = shake_hands(&mut session, &mut client);
             assert_eq!(shaken.is_ok(), is_good, "{asked:?} {pair:?} {version:?}: {shaken:?}");
             let shown = session
@@ -82,7 +82,7 @@ fn a_new_pair_is_taken_whole_or_not_at_all() {
     let (directory, authority) = (tempdir().unwrap(), Authority::new());
     let server = authority.server(directory.path(), ClientCertificates::None);
     let first = shown(&server, &authority, &TLS13);
-    let next = authority.sign("localhost");
+    let next = authority.sign_host();
     fs::write(directory.path().join("server.pem"), &next.certificate).unwrap();
     let error = server.reload().unwrap_err();
     assert!(matches!(error, Error::Mismatched { .. }), "{error}");
@@ -92,7 +92,7 @@ fn a_new_pair_is_taken_whole_or_not_at_all() {
     server.reload().unwrap();
     assert_ne!(shown(&server, &authority, &TLS13), first);
     // A session that began before goes on with what it began with.
-    let (mut session, mut client) = (before, authority.client(None, &TLS13));
+    let (mut session, mut client) = (before, authority.session(None, &TLS13));
     shake_hands(&mut session, &mut client).unwrap();
     assert_eq!(client.peer_certificates().unwrap()[0].to_vec(), first);
 }
@@ -100,7 +100,7 @@ fn a_new_pair_is_taken_whole_or_not_at_all() {
 #[test]
 fn what_is_wrong_with_a_file_is_told_with_its_path() {
     let authority = Authority::new();
-    let other_key = authority.sign("localhost").key;
+    let other_key = authority.sign_host().key;
     let cases: [(&str, Option<&str>, Part, &str); 8] = [
         ("server.pem", None, Part::Certificate, "server.pem cannot be read: No such file"),
         ("server.key", None, Part::Key, "server.key cannot be read: No such file"),
@@ -118,7 +118,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_path() {
     ];
     for (name, content, part, expected) in cases {
         let directory = tempdir().unwrap();
-        let files = authority.files(directory.path(), &authority.sign("localhost"), ClientCertificates::Required);
+        let files = authority.files(directory.path(), &authority.sign_host(), ClientCertificates::Required);
         let path = directory.path().join(name);
         match content {
             Some(content) => fs::write(path, content).unwrap(),

@@ -1,37 +1,36 @@
 //! Certificates, and a client that speaks TLS.
 
+#[path = "../../../src/tls/testing/authority.rs"]
+mod authority;
+
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::Mutex;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ALL_VERSIONS, ClientConnection, StreamOwned};
 
+use self::authority::Pair;
 use super::PATIENCE;
 use super::mqtt::{self, CONNACK, Packet, Version};
 
 /// An authority, and the files of what it signed.
 pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    signer: authority::Authority,
     dir: tempfile::TempDir,
+    /// By the names of their files.
+    signed: Mutex<HashMap<String, Pair>>,
 }
 
 impl Authority {
     /// A new one, with a certificate for this machine.
     pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "the tests' authority");
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), &pem).unwrap();
-        let authority = Self { issuer: Issuer::new(params, key), pem, dir };
+        let (signer, dir) = (authority::Authority::new(), tempfile::tempdir().unwrap());
+        std::fs::write(dir.path().join("ca.pem"), &signer.certificate).unwrap();
+        let authority = Self { signer, dir, signed: Mutex::default() };
         authority.renew();
         authority
     }
@@ -48,13 +47,13 @@ impl Authority {
 
     /// The same into `FILE.pem` and `FILE.key`, for a name that is no file's.
     pub(crate) fn sign_into(&self, file: &str, name: &str, hosts: &[&str]) {
-        let hosts: Vec<String> = hosts.iter().map(|host| host.to_string()).collect();
-        let mut params = CertificateParams::new(hosts).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
+        self.write(file, self.signer.sign(name, hosts));
+    }
+
+    fn write(&self, file: &str, pair: Pair) {
+        std::fs::write(self.path(&format!("{file}.key")), &pair.key).unwrap();
+        std::fs::write(self.path(&format!("{file}.pem")), &pair.certificate).unwrap();
+        self.signed.lock().unwrap().insert(file.to_owned(), pair);
     }
 
     /// A file of its folder.
@@ -86,21 +85,9 @@ impl Authority {
 
     /// The same, showing the certificate in these files.
     pub(crate) fn connect_as(&self, address: SocketAddr, file: Option<&str>) -> io::Result<TlsClient> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let config = match file {
-            None => builder.with_no_client_auth(),
-            Some(file) => {
-                let certificate = CertificateDer::from_pem_file(self.path(&format!("{file}.pem"))).unwrap();
-                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{file}.key"))).unwrap();
-                builder.with_client_auth_cert(vec![certificate], key).unwrap()
-            }
-        };
-        let session = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+        let pair = file.map(|file| self.signed.lock().unwrap()[file].clone());
+        let config = self.signer.client(pair.as_ref(), ALL_VERSIONS);
+        let session = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
         let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut stream = StreamOwned::new(session, socket);

@@ -17,8 +17,8 @@ fn ends(
 ) -> (Tls<Wire>, ClientConnection) {
     let (directory, authority) = (tempdir().unwrap(), Authority::new());
     let server = authority.server(directory.path(), asked);
-    let pair = name.map(|name| authority.sign(name));
-    (Tls::new(server.session().unwrap(), Wire::default()), authority.client(pair.as_ref(), version))
+    let pair = name.map(|name| authority.sign(name, &[]));
+    (Tls::new(server.session().unwrap(), Wire::default()), authority.session(pair.as_ref(), version))
 }
 
 /// What the client has to say, as it goes over the wire.

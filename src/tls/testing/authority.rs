@@ -1,21 +1,18 @@
-//! Certificates for tests: an authority, what it signed, and both ends of a session in memory.
+//! An authority for tests: what it signs, and clients that trust it. The integration tests include this file.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
-
-use super::{ClientCertificates, Files, Server};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 /// Somebody who signs certificates.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate: String,
+    /// Its own, in PEM.
+    pub(crate) certificate: String,
 }
 
 /// A certificate and its key, in PEM.
@@ -35,50 +32,34 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), certificate }
     }
 
-    /// Signs a certificate for a name, which is a DNS name too.
-    pub(crate) fn sign(&self, name: &str) -> Pair {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    /// Signs a certificate with this common name, also for these hosts.
+    pub(crate) fn sign(&self, name: &str, hosts: &[&str]) -> Pair {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         Pair { certificate: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
     }
 
-    /// A server with a certificate for `localhost` in this directory, and these demands.
-    pub(crate) fn server(&self, directory: &Path, client_certificates: ClientCertificates) -> Server {
-        Server::load(self.files(directory, &self.sign("localhost"), client_certificates)).unwrap()
-    }
-
-    /// Writes everything that a server needs.
-    pub(crate) fn files(&self, directory: &Path, pair: &Pair, client_certificates: ClientCertificates) -> Files {
-        let write = |name: &str, content: &str| {
-            let path = directory.join(name);
-            fs::write(&path, content).unwrap();
-            path
-        };
-        Files {
-            certificate: write("server.pem", &pair.certificate),
-            key: write("server.key", &pair.key),
-            client_ca: write("ca.pem", &self.certificate),
-            client_certificates,
-        }
-    }
-
     /// A client that trusts this authority, and shows a certificate if it has one.
-    pub(crate) fn client(&self, pair: Option<&Pair>, version: &'static SupportedProtocolVersion) -> ClientConnection {
+    pub(crate) fn client(
+        &self,
+        pair: Option<&Pair>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(&[version])
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
-        let config = match pair {
+        Arc::new(match pair {
             Some(pair) => {
                 let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
                 let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
                 builder.with_client_auth_cert(chain, key).unwrap()
             }
             None => builder.with_no_client_auth(),
-        };
-        ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
+        })
     }
 }
