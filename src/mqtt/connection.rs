@@ -10,6 +10,7 @@ use mio::net::TcpStream;
 use super::acks::AckRing;
 use super::aliases::{Incoming, Outgoing};
 use super::clients::ClientName;
+use super::close::Close;
 use super::codec::{ClientPacket, Version, Will};
 use super::credentials::Pending;
 use super::mailbox::ConnectionRef;
@@ -17,11 +18,12 @@ use super::outbound::Outbound;
 use super::rate::Bucket;
 use super::router::Link;
 use super::subscribe::PartlyRefused;
-use super::transport::{Fault, Received, Stream};
+use super::transport::{CERTIFICATE_REVOKED, Fault, Received, Stream};
 use super::worker::Tick;
 use crate::auth::{Principal, Standing};
 use crate::codec::Codec;
 use crate::ids::DriverKey;
+use crate::units::TimestampMs;
 
 /// Bytes that wait to be written beyond which a connection is not read: who does not take answers asks no more.
 const OUT_BYTES_MAX: usize = 64 * 1024;
@@ -195,6 +197,14 @@ impl Connection {
         self.stream.socket_mut().peer_addr().ok().map(|address| address.ip())
     }
 
+    /// Why it may last no longer, if so: what it showed of itself is good no more.
+    pub(super) fn lapsed(&mut self, now: TimestampMs) -> Option<Close> {
+        if self.stream.is_revoked() {
+            return Some(Close::Revoked);
+        }
+        self.session.as_ref()?.lapsed(now)
+    }
+
     /// The protocol version, once CONNECT told it.
     pub(super) fn version(&self) -> Option<Version> {
         self.session.as_ref().map(|session| session.version)
@@ -209,6 +219,9 @@ impl Connection {
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         let received = self.stream.receive(buffer);
         if self.phase == Phase::AwaitingConnect && matches!(received, Received::Bytes { count: 1.., .. }) {
+            if self.stream.is_revoked() {
+                return ReadOutcome::Fault(CERTIFICATE_REVOKED);
+            }
             self.certificate_names = self.stream.certificate_names();
         }
         self.received(received)

@@ -6,6 +6,7 @@ mod cli;
 mod fleet;
 mod http;
 mod mqtt;
+mod revocation;
 
 use std::io::Write;
 use std::path::Path;

@@ -21,6 +21,8 @@ pub struct Tls {
     pub key: PathBuf,
     /// Where the authorities of clients' certificates are, in PEM.
     pub client_ca: PathBuf,
+    /// Where the lists of those that were revoked are, in PEM; empty: none is.
+    pub client_revocations: PathBuf,
     /// Whether clients show certificates.
     pub client_certificates: ClientCertificates,
     /// Most connections to this listener; 0: as many as `mqtt.connections_max` leaves it.
@@ -64,6 +66,7 @@ impl Tls {
             certificate: self.certificate.clone(),
             key: self.key.clone(),
             client_ca: self.client_ca.clone(),
+            client_revocations: self.client_revocations.clone(),
             client_certificates: self.client_certificates,
         }
     }

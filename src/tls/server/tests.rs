@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use rustls::SupportedProtocolVersion;
+use rustls::{CertRevocationListError, CertificateError, ClientConnection, HandshakeKind, SupportedProtocolVersion};
 use tempfile::tempdir;
 
 use super::*;
@@ -78,6 +78,95 @@ fn clients_show_certificates_as_they_are_asked_to() {
 }
 
 #[test]
+fn a_client_is_refused_that_is_revoked_or_of_which_no_list_tells() {
+    let (authority, other) = (Authority::with_name("ours"), Authority::new());
+    let [good, revoked] = ["truck-7", "truck-8"].map(|name| authority.sign(name, &[]));
+    let stranger = other.sign("truck-9", &[]);
+    let directory = tempdir().unwrap();
+    let files = authority.files(directory.path(), &authority.sign_host(), ClientCertificates::Optional);
+    fs::write(&files.client_ca, [&*authority.certificate, &other.certificate].concat()).unwrap();
+    let refused = |error| Err(rustls::Error::InvalidCertificate(error));
+    let (of_one, of_both) =
+        (authority.revoke(&[&revoked]), [authority.revoke(&[&revoked]), other.revoke(&[])].concat());
+    // A list that somebody else signed in the authority's name says nothing.
+    let forged = Authority::with_name("ours").revoke(&[]);
+    let unknown = || refused(CertificateError::UnknownRevocationStatus);
+    let bad_signature = || Err(CertRevocationListError::BadSignature.into());
+    let cases: [(&str, [Result<(), rustls::Error>; 3]); 3] = [
+        (&of_one, [Ok(()), refused(CertificateError::Revoked), unknown()]),
+        (&of_both, [Ok(()), refused(CertificateError::Revoked), Ok(())]),
+        (&forged, [bad_signature(), bad_signature(), unknown()]),
+    ];
+    let server = Server::load(files).unwrap();
+    for (list, expected) in cases {
+        fs::write(directory.path().join("revoked.pem"), list).unwrap();
+        server.reload().unwrap();
+        for (pair, expected) in [&good, &revoked, &stranger].into_iter().zip(expected) {
+            for version in [&TLS12, &TLS13] {
+                let (mut session, mut client) = (server.session().unwrap(), authority.session(Some(pair), version));
+                assert_eq!(shake_hands(&mut session, &mut client), expected, "{version:?}");
+            }
+        }
+    }
+    // Whoever shows none is not asked.
+    assert!(shake_hands(&mut server.session().unwrap(), &mut authority.session(None, &TLS13)).is_ok());
+}
+
+#[test]
+fn a_session_is_not_resumed_with_a_certificate_that_was_revoked_since() {
+    let (directory, authority) = (tempdir().unwrap(), Authority::new());
+    let server = authority.server(directory.path(), ClientCertificates::Required);
+    let pair = authority.sign("truck-7", &[]);
+    for version in [&TLS12, &TLS13] {
+        fs::write(directory.path().join("revoked.pem"), authority.revoke(&[])).unwrap();
+        server.reload().unwrap();
+        let config = authority.client(Some(&pair), &[version]);
+        let again = || {
+            let mut client = ClientConnection::new(Arc::clone(&config), "localhost".try_into().unwrap()).unwrap();
+            let shaken = shake_hands(&mut server.session().unwrap(), &mut client);
+            shaken.map(|()| client.handshake_kind().unwrap())
+        };
+        assert_eq!(again(), Ok(HandshakeKind::Full));
+        assert_eq!(again(), Ok(HandshakeKind::Resumed), "{version:?}");
+        fs::write(directory.path().join("revoked.pem"), authority.revoke(&[&pair])).unwrap();
+        server.reload().unwrap();
+        assert_eq!(again(), Err(CertificateError::Revoked.into()), "{version:?}");
+    }
+}
+
+#[test]
+fn certificates_are_revoked_whatever_is_wrong_with_the_servers_own() {
+    let (directory, authority) = (tempdir().unwrap(), Authority::new());
+    let server = authority.server(directory.path(), ClientCertificates::Required);
+    let [one, other] = ["truck-7", "truck-8"].map(|name| authority.sign(name, &[]));
+    let is_revoked = |pair: &Pair| {
+        let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+        server.revocations().have_any(&[certificate])
+    };
+    assert!(!is_revoked(&one));
+    let before = server.revocations().version();
+    fs::write(directory.path().join("server.key"), "no key").unwrap();
+    fs::write(directory.path().join("revoked.pem"), authority.revoke(&[&one])).unwrap();
+    assert_eq!(server.reload().unwrap_err().part(), Part::Key);
+    assert!(is_revoked(&one) && !is_revoked(&other));
+    assert!(server.revocations().version() > before);
+    assert_eq!(server.revocations().count(), 1);
+    // A list that cannot be read takes nothing back.
+    fs::write(directory.path().join("revoked.pem"), "no list").unwrap();
+    assert_eq!(server.reload().unwrap_err().part(), Part::ClientRevocations);
+    assert!(is_revoked(&one));
+}
+
+#[test]
+fn a_list_is_overdue_from_its_next_update_on() {
+    let (directory, authority) = (tempdir().unwrap(), Authority::new());
+    let server = authority.server(directory.path(), ClientCertificates::Required);
+    let now = crate::clock::Clock::System.now();
+    assert!(!server.revocations().are_overdue(now));
+    assert!(server.revocations().are_overdue(now.saturating_add_ms(25 * 60 * 60 * 1_000)));
+}
+
+#[test]
 fn a_new_pair_is_taken_whole_or_not_at_all() {
     let (directory, authority) = (tempdir().unwrap(), Authority::new());
     let server = authority.server(directory.path(), ClientCertificates::None);
@@ -101,7 +190,8 @@ fn a_new_pair_is_taken_whole_or_not_at_all() {
 fn what_is_wrong_with_a_file_is_told_with_its_path() {
     let authority = Authority::new();
     let other_key = authority.sign_host().key;
-    let cases: [(&str, Option<&str>, Part, &str); 8] = [
+    let garbage = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
+    let cases: [(&str, Option<&str>, Part, &str); 12] = [
         ("server.pem", None, Part::Certificate, "server.pem cannot be read: No such file"),
         ("server.key", None, Part::Key, "server.key cannot be read: No such file"),
         ("ca.pem", None, Part::ClientCa, "ca.pem cannot be read: No such file"),
@@ -113,6 +203,15 @@ fn what_is_wrong_with_a_file_is_told_with_its_path() {
             Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
             Part::Certificate,
             "server.pem cannot be used: ",
+        ),
+        ("revoked.pem", None, Part::ClientRevocations, "revoked.pem cannot be read: No such file"),
+        ("revoked.pem", Some(""), Part::ClientRevocations, "revoked.pem holds no list of revoked certificates"),
+        ("revoked.pem", Some(garbage), Part::ClientRevocations, "revoked.pem cannot be used: "),
+        (
+            "revoked.pem",
+            Some(&authority.certificate),
+            Part::ClientRevocations,
+            "revoked.pem holds no list of revoked certificates",
         ),
         ("server.key", Some(&other_key), Part::Key, "server.key is not the key of the certificate in "),
     ];

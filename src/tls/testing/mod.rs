@@ -22,7 +22,7 @@ impl Authority {
         self.sign("localhost", &["localhost"])
     }
 
-    /// Writes everything that a server needs.
+    /// Writes everything that a server needs; nothing is revoked.
     pub(crate) fn files(&self, directory: &Path, pair: &Pair, client_certificates: ClientCertificates) -> Files {
         let write = |name: &str, content: &str| {
             let path = directory.join(name);
@@ -33,6 +33,7 @@ impl Authority {
             certificate: write("server.pem", &pair.certificate),
             key: write("server.key", &pair.key),
             client_ca: write("ca.pem", &self.certificate),
+            client_revocations: write("revoked.pem", &self.revoke(&[])),
             client_certificates,
         }
     }

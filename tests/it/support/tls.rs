@@ -32,6 +32,7 @@ impl Authority {
         std::fs::write(dir.path().join("ca.pem"), &signer.certificate).unwrap();
         let authority = Self { signer, dir, signed: Mutex::default() };
         authority.renew();
+        authority.revoke(&[]);
         authority
     }
 
@@ -48,6 +49,13 @@ impl Authority {
     /// The same into `FILE.pem` and `FILE.key`, for a name that is no file's.
     pub(crate) fn sign_into(&self, file: &str, name: &str, hosts: &[&str]) {
         self.write(file, self.signer.sign(name, hosts));
+    }
+
+    /// Says that these certificates, and no others, are revoked.
+    pub(crate) fn revoke(&self, files: &[&str]) {
+        let signed = self.signed.lock().unwrap();
+        let pairs: Vec<&Pair> = files.iter().map(|file| &signed[*file]).collect();
+        std::fs::write(self.path("revoked.pem"), self.signer.revoke(&pairs)).unwrap();
     }
 
     fn write(&self, file: &str, pair: Pair) {
@@ -72,7 +80,12 @@ impl Authority {
             .iter()
             .map(|listener| format!("{listener}.listen=127.0.0.1:0"))
             .collect();
-        for (key, name) in [("certificate", "server.pem"), ("key", "server.key"), ("client_ca", "ca.pem")] {
+        for (key, name) in [
+            ("certificate", "server.pem"),
+            ("key", "server.key"),
+            ("client_ca", "ca.pem"),
+            ("client_revocations", "revoked.pem"),
+        ] {
             sets.push(format!("mqtt.tls.{key}={}", self.text(name)));
         }
         sets

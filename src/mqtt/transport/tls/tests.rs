@@ -1,5 +1,7 @@
 //! TLS over a socket in memory, with rustls' own client at the other end.
 
+use std::fs;
+
 use rustls::ClientConnection;
 use rustls::version::{TLS12, TLS13};
 use tempfile::tempdir;
@@ -18,7 +20,7 @@ fn ends(
     let (directory, authority) = (tempdir().unwrap(), Authority::new());
     let server = authority.server(directory.path(), asked);
     let pair = name.map(|name| authority.sign(name, &[]));
-    (Tls::new(server.session().unwrap(), Wire::default()), authority.session(pair.as_ref(), version))
+    (Tls::begin(&server, Wire::default()).unwrap(), authority.session(pair.as_ref(), version))
 }
 
 /// What the client has to say, as it goes over the wire.
@@ -151,5 +153,28 @@ fn the_names_of_a_certificate_are_known_after_the_handshake() {
         let (mut tls, mut client) = ends(ClientCertificates::Required, None, version);
         let fault = Fault::Tls("the client showed no certificate");
         assert_eq!(shake_hands(&mut tls, &mut client), Some(Ended::Faulty(fault)));
+    }
+}
+
+#[test]
+fn a_certificate_that_is_revoked_while_the_connection_lasts_is_told() {
+    for version in [&TLS12, &TLS13] {
+        let (directory, authority) = (tempdir().unwrap(), Authority::new());
+        let server = authority.server(directory.path(), ClientCertificates::Optional);
+        let [one, other] = ["truck-7", "truck-8"].map(|name| authority.sign(name, &[]));
+        let mut connections = [Some(&one), Some(&other), None].map(|pair| {
+            let mut tls = Tls::begin(&server, Wire::default()).unwrap();
+            assert_eq!(shake_hands(&mut tls, &mut authority.session(pair, version)), None);
+            tls
+        });
+        let mut under_way = Tls::begin(&server, Wire::default()).unwrap();
+        assert_eq!(connections.each_mut().map(Tls::is_revoked), [false; 3]);
+        fs::write(directory.path().join("revoked.pem"), authority.revoke(&[&one])).unwrap();
+        server.reload().unwrap();
+        assert_eq!(connections.each_mut().map(Tls::is_revoked), [true, false, false]);
+        // One that began before, and was judged by the lists of before, is found all the same.
+        assert!(!under_way.is_revoked());
+        assert_eq!(shake_hands(&mut under_way, &mut authority.session(Some(&one), version)), None);
+        assert!(under_way.is_revoked() && under_way.is_revoked());
     }
 }
