@@ -18,6 +18,7 @@ use super::tokens::{PublicKey, Tokens, is_token};
 use super::{Principal, Refusal, Role};
 use crate::ids::{DriverId, TenantId};
 use crate::telemetry::prometheus::{Exposition, Kind};
+use crate::tls::Holder;
 use crate::units::TimestampMs;
 
 /// What somebody shows. It does not print.
@@ -33,8 +34,8 @@ pub enum Credentials {
         /// The password.
         password: Vec<u8>,
     },
-    /// The names in a client certificate that was verified, its common name first.
-    Certificate(Vec<Box<str>>),
+    /// A client certificate that was verified.
+    Certificate(Holder),
 }
 
 impl std::fmt::Debug for Credentials {
@@ -208,7 +209,7 @@ impl Inner {
         let (user, password) = match credentials {
             Credentials::None => return Ok(Err(Refusal::Missing)),
             Credentials::Unreadable => return Ok(Err(Refusal::Malformed)),
-            Credentials::Certificate(names) => return Ok(self.certified(&names)),
+            Credentials::Certificate(holder) => return Ok(self.certified(&holder, now)),
             Credentials::Password { password, .. } if password.len() > PASSWORD_BYTES_MAX => {
                 return Ok(Err(Refusal::BadPassword));
             }
@@ -267,15 +268,18 @@ impl Inner {
     }
 
     /// The device of the first name in a certificate that is a driver's: `{tenant}/{driver}`, or `{driver}` if there is
-    /// a tenant for those.
-    fn certified(&self, names: &[Box<str>]) -> Result<Admitted, Refusal> {
-        let named = names.iter().find_map(|name| match name.split_once('/') {
+    /// a tenant for those. It ends with the certificate.
+    fn certified(&self, holder: &Holder, now: TimestampMs) -> Result<Admitted, Refusal> {
+        let named = holder.names.iter().find_map(|name| match name.split_once('/') {
             Some((tenant, driver)) => Some((TenantId::new(tenant).ok()?, DriverId::new(driver).ok()?)),
             None => Some((self.certificate_tenant.clone()?, DriverId::new(name).ok()?)),
         });
         let (tenant, driver) = named.ok_or(Refusal::BadCertificate)?;
         let subject = driver.as_str().into();
-        Ok(admitted(Principal { tenant, role: Role::Device, subject, driver: Some(driver), expires_at: None }))
+        let expires_at = Some(holder.ends_at);
+        let principal = Principal { tenant, role: Role::Device, subject, driver: Some(driver), expires_at };
+        // Whoever resumes a session was looked at when it began.
+        if principal.is_expired(now) { Err(Refusal::BadCertificate) } else { Ok(admitted(principal)) }
     }
 
     /// Counts what failed, and says how long its answer waits.

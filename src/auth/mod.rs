@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | a JSON Web Token | `data_dir/secret.key`, or the public keys of the configuration ([`tokens`]) | what it claims, until it expires |
 //! | a device's name and password, or its made-up password alone | an Argon2id hash in `data_dir/devices` ([`devices`]) | what the file says, until it says otherwise |
-//! | a client certificate that TLS verified | its names | the device of the driver that it names |
+//! | a client certificate that TLS verified | its names | the device of the driver that it names, until it ends |
 //!
 //! # What holds
 //! - Nothing that a client shows is logged, printed by `Debug`, or told in an error.
@@ -153,7 +153,7 @@ pub enum Refusal {
     EarlyToken,
     /// The token is signed, but lacks a claim or has one that cannot be meant.
     BadClaims,
-    /// No name in the certificate is a driver's.
+    /// No name in the certificate is a driver's, or it has ended since TLS verified it.
     BadCertificate,
     /// Too many are being checked at this moment.
     Busy,

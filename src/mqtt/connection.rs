@@ -23,6 +23,7 @@ use super::worker::Tick;
 use crate::auth::{Principal, Standing};
 use crate::codec::Codec;
 use crate::ids::DriverKey;
+use crate::tls::Holder;
 use crate::units::TimestampMs;
 
 /// Bytes that wait to be written beyond which a connection is not read: who does not take answers asks no more.
@@ -117,9 +118,8 @@ pub(super) struct Connection {
     /// 1.5 × keep-alive; 0 is off.
     pub(super) silence_max: Tick,
     pub(super) over_limit: bool,
-    /// The names of the certificate that the client showed: its common name first, then its alternative names. Empty if it
-    /// showed none.
-    pub(super) certificate_names: Vec<Box<str>>,
+    /// Whose certificate the client showed, until CONNECT makes use of it.
+    pub(super) holder: Option<Box<Holder>>,
     /// The CONNECT that is not answered yet.
     pub(super) pending: Option<Box<Pending>>,
     pub(super) session: Option<Box<Session>>,
@@ -169,7 +169,7 @@ impl Connection {
             heard_at: now,
             silence_max: 0,
             over_limit,
-            certificate_names: Vec::new(),
+            holder: None,
             pending: None,
             session: None,
             route: None,
@@ -222,7 +222,7 @@ impl Connection {
             if self.stream.is_revoked() {
                 return ReadOutcome::Fault(CERTIFICATE_REVOKED);
             }
-            self.certificate_names = self.stream.certificate_names();
+            self.holder = self.stream.holder().map(Box::new);
         }
         self.received(received)
     }

@@ -65,11 +65,11 @@ impl Connection {
     /// A password is shown by choice, a certificate by whoever set the client up: the password counts. A user name alone shows
     /// nothing.
     fn credentials(&mut self, connect: &mut Connect) -> Credentials {
-        let certificate_names = std::mem::take(&mut self.certificate_names);
-        match (connect.username.take(), connect.password.take()) {
-            (_, None) if !certificate_names.is_empty() => Credentials::Certificate(certificate_names),
-            (None, None) => Credentials::None,
-            (user, password) => Credentials::Password {
+        let holder = self.holder.take();
+        match (connect.username.take(), connect.password.take(), holder) {
+            (_, None, Some(holder)) => Credentials::Certificate(*holder),
+            (None, None, None) => Credentials::None,
+            (user, password, _) => Credentials::Password {
                 user: user.unwrap_or_default(),
                 password: password.unwrap_or_default().to_vec(),
             },

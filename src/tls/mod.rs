@@ -8,14 +8,14 @@
 
 mod error;
 mod files;
-mod names;
+mod holder;
 mod revocations;
 mod server;
 mod watch;
 
 pub use error::Error;
 pub use files::{ClientCertificates, Files, Part};
-pub use names::names_of;
+pub use holder::Holder;
 pub use revocations::Revocations;
 pub use server::Server;
 pub use watch::watch;

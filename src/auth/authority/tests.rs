@@ -193,7 +193,8 @@ fn certificates_name_a_driver_with_its_tenant_or_of_the_tenant_for_certificates(
     let asked = |certificate_tenant: &str, names: &[&str]| {
         let config = Config { certificate_tenant: certificate_tenant.to_owned(), ..Config::default() };
         let names = names.iter().map(|name| Box::from(*name)).collect();
-        let verdict = Fixture::new(Vec::new(), &config).ask_at(Credentials::Certificate(names), "192.0.2.1", NOW).0;
+        let holder = Holder { names, ends_at: NOW.saturating_add_ms(1) };
+        let verdict = Fixture::new(Vec::new(), &config).ask_at(Credentials::Certificate(holder), "192.0.2.1", NOW).0;
         verdict.map_err(|denied| denied.refusal).map(|admitted| {
             assert_eq!(admitted.principal.role, Role::Device);
             format!("{}/{}", admitted.principal.tenant, admitted.principal.driver.as_ref().unwrap())
@@ -208,6 +209,17 @@ fn certificates_name_a_driver_with_its_tenant_or_of_the_tenant_for_certificates(
     for names in [&["d2"][..], &[], &["acme/d/1"], &["a b/d1"], &["acme/"], &["+/#"]] {
         assert_eq!(asked("", names), bad, "{names:?}");
     }
+}
+
+#[test]
+fn whoever_came_in_with_a_certificate_goes_when_it_ends() {
+    let fixture = Fixture::new(Vec::new(), &Config::default());
+    let holder = Holder { names: vec!["acme/d1".into()], ends_at: NOW.saturating_add_ms(1_000) };
+    let at = |now| fixture.ask_at(Credentials::Certificate(holder.clone()), "192.0.2.1", now).0;
+    let principal = at(NOW).unwrap().principal;
+    let end = NOW.saturating_add_ms(1_000 + crate::auth::tokens::LEEWAY_MS);
+    assert!(!principal.is_expired(NOW) && principal.is_expired(end));
+    assert_eq!(at(end).unwrap_err().refusal, Refusal::BadCertificate, "of a session that is resumed");
 }
 
 #[test]

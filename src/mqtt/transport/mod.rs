@@ -24,7 +24,7 @@ pub(super) const CERTIFICATE_REVOKED: Fault = Fault::Tls(REVOKED);
 
 use self::tls::{REVOKED, Tls};
 use self::websocket::WebSocket;
-use crate::tls::Server;
+use crate::tls::{Holder, Server};
 
 /// What the connections of a listener speak below MQTT.
 #[derive(Clone, Debug)]
@@ -152,12 +152,12 @@ impl Stream {
         self.socket_mut().shutdown(Shutdown::Write)
     }
 
-    /// The names of the certificate that the client showed, once it has.
-    pub(super) fn certificate_names(&self) -> Vec<Box<str>> {
+    /// Whose certificate the client showed, once it has, where that says who it is.
+    pub(super) fn holder(&self) -> Option<Holder> {
         match self {
-            Self::Tcp(_) | Self::WebSocket(_) => Vec::new(),
-            Self::Tls(tls) => tls.certificate_names(),
-            Self::WebSocketTls(websocket) => websocket.below().certificate_names(),
+            Self::Tcp(_) | Self::WebSocket(_) => None,
+            Self::Tls(tls) => tls.holder(),
+            Self::WebSocketTls(websocket) => websocket.below().holder(),
         }
     }
 

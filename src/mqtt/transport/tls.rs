@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::{CertificateError, Error, ServerConnection};
 
 use super::layer::{Fault, Layer, Received};
-use crate::tls::{Revocations, Server, names_of};
+use crate::tls::{Holder, Revocations, Server};
 
 /// Bytes that are encrypted at once, at most: one record's worth. So much, and what the handshake itself says, is all that
 /// can wait here for the socket.
@@ -43,10 +43,10 @@ impl<S> Tls<S> {
         &mut self.socket
     }
 
-    /// The names of the client's certificate, if it showed one.
-    pub(super) fn certificate_names(&self) -> Vec<Box<str>> {
+    /// Whose certificate the client showed, if it showed one.
+    pub(super) fn holder(&self) -> Option<Holder> {
         let shown = self.session.peer_certificates().and_then(<[_]>::first);
-        shown.filter(|_| !self.session.is_handshaking()).map(names_of).unwrap_or_default()
+        shown.filter(|_| !self.session.is_handshaking()).and_then(Holder::of)
     }
 
     /// Whether the client showed a certificate that was revoked before the handshake, or since. Costs next to nothing as long as

@@ -71,7 +71,7 @@ fn clients_show_certificates_as_they_are_asked_to() {
             let shown = session
                 .peer_certificates()
                 .filter(|_| is_good)
-                .map_or(Vec::new(), |chain| crate::tls::names_of(&chain[0]));
+                .map_or(Vec::new(), |chain| crate::tls::Holder::of(&chain[0]).unwrap().names);
             assert_eq!(shown, vec!["truck-7".into(); names], "{asked:?} {pair:?}");
         }
     }

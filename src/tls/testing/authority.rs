@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-/// How long a list is good.
+/// How long things are good that nothing is said about.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The serial number of the next certificate: no two authorities use one twice.
@@ -51,11 +51,17 @@ impl Authority {
 
     /// Signs a certificate with this common name, also for these hosts.
     pub(crate) fn sign(&self, name: &str, hosts: &[&str]) -> Pair {
+        self.sign_for(name, hosts, LONG)
+    }
+
+    /// The same, for a certificate whose last second is so long from now.
+    pub(crate) fn sign_for(&self, name: &str, hosts: &[&str], lifetime: Duration) -> Pair {
         let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.serial_number = Some(SerialNumber::from(serial));
+        params.not_after = date_time_ymd(1970, 1, 1) + since_epoch() + lifetime;
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         Pair { certificate, key: key.serialize_pem(), serial }

@@ -1,12 +1,17 @@
 //! Client certificates over TLS, of which the engine's own check of credentials makes a driver's device.
 
+use std::time::{Duration, Instant};
+
 use super::Guarded;
-use crate::support::mqtt::{self, CONNACK, PUBACK, Shown, VERSIONS, Version};
+use crate::support::mqtt::{self, CONNACK, DISCONNECT, PUBACK, Shown, VERSIONS, Version};
 use crate::support::native_fix;
 use crate::support::tls::{Authority, TlsClient};
 use crate::support::topic;
 
 const NOT_AUTHORIZED: u8 = 0x87;
+
+/// What MQTT 5 says of credentials that have ended: maximum connect time.
+const EXPIRED: u8 = 0xA0;
 
 fn publish(client: &mut TlsClient, version: Version, driver: &str, fix: u64) {
     client.send(&mqtt::publish(version, &topic("acme", driver), native_fix(fix).as_bytes(), 1, 7));
@@ -55,4 +60,26 @@ fn a_certificate_is_the_driver_that_it_names_and_no_other() {
         let track = super::bearer(guarded.rhumb.http(), "GET", &path, &dispatcher, "").json(200);
         assert_eq!(track["fixes"].as_array().unwrap().len(), count, "{driver} {track}");
     }
+}
+
+#[test]
+fn a_connection_ends_with_the_certificate_that_it_was_made_with() {
+    let authority = Authority::new();
+    let lifetime = Duration::from_secs(2);
+    let sets = [authority.sets(), vec!["mqtt.tls.client_certificates=required".to_owned()]].concat();
+    let guarded = Guarded::start(&sets.iter().map(String::as_str).collect::<Vec<_>>());
+    let begun = Instant::now();
+    authority.sign_for("truck", "acme/d1", lifetime);
+    let mut clients = VERSIONS.map(|version| {
+        let mut client = authority.connect_as(guarded.rhumb.mqtt_tls(), Some("truck")).unwrap();
+        client.say_connect(version, &format!("{version:?}"));
+        publish(&mut client, version, "d1", version as u64);
+        assert_eq!(client.expect(PUBACK).ack_reason(), 0);
+        client
+    });
+    assert_eq!(clients[1].expect(DISCONNECT).disconnect_reason(), EXPIRED);
+    let took = begun.elapsed();
+    // Its last second, and five that clocks may differ by as for tokens.
+    assert!(took > lifetime && took < lifetime + Duration::from_secs(9), "{took:?}");
+    assert!(clients.iter_mut().all(|client| client.receive().is_none()));
 }

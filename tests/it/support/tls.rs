@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -49,6 +50,11 @@ impl Authority {
     /// The same into `FILE.pem` and `FILE.key`, for a name that is no file's.
     pub(crate) fn sign_into(&self, file: &str, name: &str, hosts: &[&str]) {
         self.write(file, self.signer.sign(name, hosts));
+    }
+
+    /// Signs a certificate with this common name into `NAME.pem` and `NAME.key` that ends so long from now.
+    pub(crate) fn sign_for(&self, file: &str, name: &str, lifetime: Duration) {
+        self.write(file, self.signer.sign_for(name, &[], lifetime));
     }
 
     /// Says that these certificates, and no others, are revoked.

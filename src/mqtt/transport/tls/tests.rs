@@ -141,15 +141,15 @@ fn what_is_no_tls_is_answered_with_an_alert() {
 }
 
 #[test]
-fn the_names_of_a_certificate_are_known_after_the_handshake() {
+fn the_holder_of_a_certificate_is_known_after_the_handshake() {
     for version in [&TLS12, &TLS13] {
         let (mut tls, mut client) = ends(ClientCertificates::Optional, Some("truck-7"), version);
-        assert!(tls.certificate_names().is_empty());
+        assert_eq!(tls.holder(), None);
         assert_eq!(shake_hands(&mut tls, &mut client), None);
-        assert_eq!(tls.certificate_names(), ["truck-7".into()]);
+        assert_eq!(tls.holder().unwrap().names, ["truck-7".into()]);
         let (mut tls, mut client) = ends(ClientCertificates::Optional, None, version);
         assert_eq!(shake_hands(&mut tls, &mut client), None);
-        assert!(tls.certificate_names().is_empty());
+        assert_eq!(tls.holder(), None);
         let (mut tls, mut client) = ends(ClientCertificates::Required, None, version);
         let fault = Fault::Tls("the client showed no certificate");
         assert_eq!(shake_hands(&mut tls, &mut client), Some(Ended::Faulty(fault)));
