@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,20 @@ pub struct Denied {
 /// What came of a question.
 pub type Verdict = Result<Admitted, Denied>;
 
+/// The answer to a question, or that it comes later.
+#[derive(Debug)]
+pub enum Answer {
+    /// It took no time.
+    Now(Verdict),
+    /// It is told on another thread, as long as somebody waits.
+    Later(Waiting),
+}
+
+/// Somebody waits for an answer. Dropped, nobody does: a check that has not begun by then is left out, and nothing is told.
+#[derive(Debug)]
+#[must_use = "dropped, the question is withdrawn"]
+pub struct Waiting(Arc<()>);
+
 /// Why nobody can be let in.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -94,6 +109,8 @@ struct Inner {
     pool: Pool,
     delays: Mutex<Delays>,
     failures: Failures,
+    /// Checks that were left out, since nobody waited for them any more.
+    abandoned: AtomicU64,
     certificate_tenant: Option<TenantId>,
     operator_tenant: Option<TenantId>,
     /// Of a password that nobody knows: what is checked for a name that nobody has.
@@ -134,6 +151,7 @@ impl Authority {
             pool: Pool::start().map_err(StartError::System)?,
             delays: Mutex::default(),
             failures: Failures::default(),
+            abandoned: AtomicU64::new(0),
             certificate_tenant: config.certificate_tenant(),
             operator_tenant: config.operator_tenant(),
             nobodys_hash: nobodys_hash.map_err(|error| StartError::System(std::io::Error::other(error)))?,
@@ -158,7 +176,7 @@ impl Authority {
     }
 
     /// Who shows these credentials, at `now`, from `address`. The answer is returned if it takes no time; otherwise,
-    /// `tell` is called with it later, on another thread. Never blocks.
+    /// `tell` is called with it later, on another thread, if the [`Waiting`] is still there by then. Never blocks.
     ///
     /// In open mode everybody is the `ops_admin` of the default tenant.
     pub fn ask(
@@ -167,25 +185,31 @@ impl Authority {
         address: Option<IpAddr>,
         now: TimestampMs,
         tell: impl FnOnce(Verdict) + Send + 'static,
-    ) -> Option<Verdict> {
+    ) -> Answer {
         let Some(inner) = &self.0 else {
             let anyone =
                 Principal::open(None).map(|principal| Admitted { principal: Arc::new(principal), standing: None });
-            return Some(anyone.map_err(|_| Denied { refusal: Refusal::Missing, delay: Duration::ZERO }));
+            return Answer::Now(anyone.map_err(|_| Denied { refusal: Refusal::Missing, delay: Duration::ZERO }));
         };
         let slow = match inner.at_once(credentials, now) {
-            Ok(result) => return Some(inner.conclude(result, address)),
+            Ok(result) => return Answer::Now(inner.conclude(result, address)),
             Err(slow) => slow,
         };
         let is_suspect = address.is_some_and(|address| inner.delays().is_suspect(address, Instant::now()));
         let later = Arc::clone(inner);
+        let waiting = Waiting(Arc::default());
+        let is_waited_for = Arc::downgrade(&waiting.0);
         let job = move || {
+            if is_waited_for.strong_count() == 0 {
+                later.abandoned.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
             let result = later.check(slow, now);
             tell(later.conclude(result, address));
         };
         match inner.pool.submit(Box::new(job), address.map(delays::key), is_suspect) {
-            Ok(()) => None,
-            Err(_) => Some(inner.conclude(Err(Refusal::Busy), address)),
+            Ok(()) => Answer::Later(waiting),
+            Err(_) => Answer::Now(inner.conclude(Err(Refusal::Busy), address)),
         }
     }
 
@@ -198,6 +222,9 @@ impl Authority {
     pub fn collect(&self, page: &mut Exposition) {
         let Some(inner) = &self.0 else { return };
         inner.failures.collect(page);
+        let help = "Checks of credentials since the start that were left out, since whoever asked was gone.";
+        let abandoned = inner.abandoned.load(Ordering::Relaxed);
+        page.family("rhumb_auth_checks_abandoned_total", help, Kind::Counter).sample(&[], abandoned);
         let help = "Devices in the credentials file.";
         page.family("rhumb_auth_devices", help, Kind::Gauge).sample(&[], inner.devices.count() as u64);
     }

@@ -15,7 +15,7 @@
 //! - Whether a name exists does not show in how long its refusal takes: a name that nobody has is checked against a hash that
 //!   nobody knows the password of.
 //! - What takes long (a password's hash, a signature of a public key) is checked on threads of its own, from a bounded queue; a
-//!   door never waits for it. What was found right is remembered for a while as a keyed hash.
+//!   door never waits for it. What nobody waits for any more is not checked. What was found right is remembered for a while as a keyed hash.
 //! - Whoever fails again and again is answered later and later, by address, and waits behind all others.
 //! - Whoever is taken from the devices file loses its [`Standing`], which doors look at while a connection lasts.
 //!
@@ -48,7 +48,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use authority::{Admitted, Authority, Credentials, Denied, StartError, Verdict};
+pub use authority::{Admitted, Answer, Authority, Credentials, Denied, StartError, Verdict, Waiting};
 pub use config::{Config, InvalidKey, Mode, PUBLIC_KEYS_MAX};
 pub use devices::Standing;
 pub use secret::{SECRET_FILE, SecretError};

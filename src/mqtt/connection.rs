@@ -215,6 +215,13 @@ impl Connection {
         self.out.len() >= OUT_BYTES_MAX
     }
 
+    /// Whether the client hung up while it waits for who it is, and left nothing behind that would be taken after that.
+    pub(super) fn has_given_up(&mut self) -> bool {
+        self.phase == Phase::AwaitingAuth
+            && self.carried.is_empty()
+            && matches!(self.stream.socket_mut().peek(&mut [0]), Ok(0))
+    }
+
     /// Reads once into `buffer`, which is not empty.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         let received = self.stream.receive(buffer);

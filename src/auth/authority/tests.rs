@@ -40,12 +40,10 @@ impl Fixture {
     /// What comes of it, and whether that took a thread of its own.
     fn ask_at(&self, credentials: Credentials, address: &str, now: TimestampMs) -> (Verdict, bool) {
         let (tell, told) = sync_channel(1);
-        match self
-            .authority
-            .ask(credentials, Some(address.parse().unwrap()), now, move |verdict| tell.send(verdict).unwrap())
-        {
-            Some(verdict) => (verdict, false),
-            None => (told.recv_timeout(PATIENCE).unwrap(), true),
+        let tell = move |verdict| tell.send(verdict).unwrap();
+        match self.authority.ask(credentials, Some(address.parse().unwrap()), now, tell) {
+            Answer::Now(verdict) => (verdict, false),
+            Answer::Later(_waiting) => (told.recv_timeout(PATIENCE).unwrap(), true),
         }
     }
 
@@ -124,16 +122,41 @@ fn one_address_with_many_passwords_keeps_no_other_waiting() {
     let fixture = Fixture::new(vec![entry("acme", "a", b"password a")], &Config::default());
     let (tell, told) = sync_channel(512);
     let address = |text: &str| Some(text.parse().unwrap());
-    for _ in 0..200 {
-        let tell = tell.clone();
-        let asked = fixture.authority.ask(password_of("a", "wrong"), address("192.0.2.1"), NOW, move |_| {
-            tell.send(()).unwrap();
-        });
-        assert!(asked.is_none());
-    }
+    let waiting: Vec<_> = (0..200)
+        .map(|_| {
+            let tell = tell.clone();
+            let asked = fixture.authority.ask(password_of("a", "wrong"), address("192.0.2.1"), NOW, move |_| {
+                tell.send(()).unwrap();
+            });
+            assert!(matches!(asked, Answer::Later(_)));
+            asked
+        })
+        .collect();
     assert!(fixture.ask_at(password_of("a", "password a"), "192.0.2.2", NOW).0.is_ok());
     let done = told.try_iter().count();
     assert!(done < 100, "{done} of 200 came first");
+    drop(waiting);
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_checked() {
+    let fixture = Fixture::new(vec![entry("acme", "a", b"password a")], &Config::default());
+    let (tell, told) = sync_channel(64);
+    let asked: Vec<_> = (0..50)
+        .map(|number| {
+            let (tell, address) = (tell.clone(), format!("192.0.2.{number}").parse().unwrap());
+            let tell = move |_| tell.send(number).unwrap();
+            fixture.authority.ask(password_of("a", "wrong"), Some(address), NOW, tell)
+        })
+        .collect();
+    assert!(asked.iter().all(|answer| matches!(answer, Answer::Later(_))));
+    drop(asked);
+    assert!(fixture.ask_at(password_of("a", "password a"), "192.0.2.99", NOW).0.is_ok(), "whoever waits is told");
+    // All that was asked before it is done with: a few were under way, the others cost nothing.
+    let inner = fixture.authority.0.as_ref().unwrap();
+    let abandoned = inner.abandoned.load(Ordering::Relaxed);
+    assert!(abandoned >= 40, "{abandoned} of 50");
+    assert!(abandoned as usize + told.try_iter().count() >= 49, "the other thread may be at one of them");
 }
 
 #[test]
@@ -249,6 +272,6 @@ fn nothing_that_is_shown_is_printed() {
 
 #[test]
 fn in_open_mode_everybody_is_the_default_tenants() {
-    let verdict = Authority::open().ask(Credentials::None, None, NOW, |_| {}).unwrap();
+    let Answer::Now(verdict) = Authority::open().ask(Credentials::None, None, NOW, |_| {}) else { panic!("it waits") };
     assert_eq!(*verdict.unwrap().principal, Principal::open(None).unwrap());
 }
