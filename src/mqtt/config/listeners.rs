@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::auth::origin::{ORIGINS_MAX, is_origin};
 use crate::mqtt::listener::Limits;
 use crate::tls::{ClientCertificates, Files};
 
@@ -53,10 +55,22 @@ pub struct WebSocketTls {
     /// Address and port; `None`, written as an empty text, is off.
     #[serde(with = "or_off")]
     pub listen: Option<SocketAddr>,
+    /// Origins of the pages whose visitors' client certificates count, as browsers send them. A browser shows its certificate
+    /// for whatever page asks; whoever sends no origin is no page.
+    #[serde(deserialize_with = "origins")]
+    pub certificate_origins: Vec<String>,
     /// Most connections to this listener; 0: as many as `mqtt.connections_max` leaves it.
     pub connections_max: usize,
     /// Most new connections to this listener in a second; 0: no limit.
     pub connections_per_s_max: u32,
+}
+
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let origins = Vec::<String>::deserialize(deserializer)?;
+    if origins.len() <= ORIGINS_MAX && origins.iter().all(|origin| is_origin(origin)) {
+        return Ok(origins);
+    }
+    Err(D::Error::custom("not a list of origins"))
 }
 
 impl Tls {

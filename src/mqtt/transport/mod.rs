@@ -58,10 +58,12 @@ impl Transport {
         Ok(match self {
             Self::Tcp => Stream::Tcp(socket),
             Self::Tls(server) => Stream::Tls(Box::new(Tls::begin(server, socket)?)),
-            Self::WebSocket(origins) => Stream::WebSocket(Box::new(WebSocket::new(socket, *origins, packet_bytes_max))),
+            Self::WebSocket(origins) => {
+                Stream::WebSocket(Box::new(WebSocket::new(socket, origins.clone(), packet_bytes_max)))
+            }
             Self::WebSocketTls(server, origins) => {
                 let tls = Tls::begin(server, socket)?;
-                Stream::WebSocketTls(Box::new(WebSocket::new(tls, *origins, packet_bytes_max)))
+                Stream::WebSocketTls(Box::new(WebSocket::new(tls, origins.clone(), packet_bytes_max)))
             }
         })
     }
@@ -157,7 +159,7 @@ impl Stream {
         match self {
             Self::Tcp(_) | Self::WebSocket(_) => None,
             Self::Tls(tls) => tls.holder(),
-            Self::WebSocketTls(websocket) => websocket.below().holder(),
+            Self::WebSocketTls(websocket) => websocket.below_with_certificate()?.holder(),
         }
     }
 

@@ -83,3 +83,31 @@ fn a_connection_ends_with_the_certificate_that_it_was_made_with() {
     assert!(took > lifetime && took < lifetime + Duration::from_secs(9), "{took:?}");
     assert!(clients.iter_mut().all(|client| client.receive().is_none()));
 }
+
+#[test]
+fn a_page_does_not_come_in_with_the_certificate_of_whoever_looks_at_it() {
+    let authority = Authority::new();
+    authority.sign_into("truck", "acme/d1", &[]);
+    let own = "mqtt.websocket.tls.certificate_origins=[\"https://fleet.example\"]".to_owned();
+    let sets = [authority.sets(), vec!["mqtt.tls.client_certificates=required".to_owned(), own]].concat();
+    let mut guarded = Guarded::start(&sets.iter().map(String::as_str).collect::<Vec<_>>());
+    let token = guarded.token("acme", "device", &["--driver", "d2"]);
+    let address = guarded.rhumb.mqtt_websocket_tls();
+    let evil = Some("https://evil.example");
+    let cases = [
+        (None, None, 0),
+        (Some("https://fleet.example"), None, 0),
+        (evil, None, NOT_AUTHORIZED),
+        (Some("null"), None, NOT_AUTHORIZED),
+        (Some("http://localhost:3000"), None, NOT_AUTHORIZED),
+        // A page that has a token shows who it is by itself.
+        (evil, Some(token.as_str()), 0),
+    ];
+    for (origin, password, code) in cases {
+        let mut client = authority.connect_as(address, Some("truck")).unwrap();
+        client.become_websocket(&origin.map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default());
+        let shown = Shown { client_id: "c", user: password.map(|_| ""), password, ..Shown::default() };
+        client.send_framed(&mqtt::connect_as(Version::V5, shown));
+        assert_eq!(client.expect_framed(CONNACK).connack_code(), code, "{origin:?}");
+    }
+}

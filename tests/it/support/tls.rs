@@ -4,7 +4,7 @@
 mod authority;
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -132,6 +132,37 @@ impl TlsClient {
     /// Sends bytes, whatever they are.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).and_then(|()| self.0.flush()).unwrap();
+    }
+
+    /// Becomes a WebSocket, with these further headers in the request.
+    pub(crate) fn become_websocket(&mut self, further: &str) {
+        let request = format!(
+            "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Protocol: mqtt\r\n{further}\r\n"
+        );
+        self.send(request.as_bytes());
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap();
+            response.push(byte[0]);
+        }
+        assert!(response.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&response));
+    }
+
+    /// Sends a packet in a frame of a WebSocket, masked with zeros.
+    pub(crate) fn send_framed(&mut self, packet: &[u8]) {
+        let length = u16::try_from(packet.len()).unwrap().to_be_bytes();
+        self.send(&[&[0x82, 0x80 | 126, length[0], length[1], 0, 0, 0, 0], packet].concat());
+    }
+
+    /// The next packet, which is in a short frame of its own.
+    pub(crate) fn expect_framed(&mut self, kind: u8) -> Packet {
+        let mut header = [0; 2];
+        self.0.read_exact(&mut header).unwrap();
+        assert!(header[0] == 0x82 && header[1] < 126, "{header:?}");
+        self.expect(kind)
     }
 
     /// The next packet; `None` once the connection is closed.
