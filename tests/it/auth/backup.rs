@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Guarded, bearer};
+use super::{Guarded, REQUIRED, bearer};
 use crate::support::mqtt::{self, CONNACK, Client, PUBACK, SUBACK, Shown, Version};
 use crate::support::{native_fix, topic, wait_for};
 
@@ -47,7 +47,9 @@ fn a_backup_holds_journal_and_store_and_nothing_that_lets_anybody_in() {
     let [stopped, running, asked] = ["stopped", "running", "asked"].map(|name| place.path().join(name));
     assert!(guarded.rhumb.run(&["backup", stopped.to_str().unwrap()]).status.success());
     guarded.rhumb.restart();
-    assert!(guarded.rhumb.run(&["backup", running.to_str().unwrap()]).status.success());
+    // The command makes itself a token only if it is told that one is asked for.
+    let made = guarded.rhumb.run(&["backup", running.to_str().unwrap(), "--set", REQUIRED]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let admin = guarded.rhumb.admin();
     let body = json!({ "directory": asked.to_str().unwrap() }).to_string();
     assert_eq!(bearer(admin, "POST", "/admin/backup", &token, &body).status, 202);
