@@ -70,7 +70,7 @@ fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D:
     if origins.len() <= ORIGINS_MAX && origins.iter().all(|origin| is_origin(origin)) {
         return Ok(origins);
     }
-    Err(D::Error::custom("not a list of origins"))
+    Err(D::Error::custom("a text that is no origin, or too many"))
 }
 
 /// Most new connections in a second where nothing else is said, of listeners with TLS: their handshakes, of some 0.3 ms each
