@@ -114,6 +114,9 @@ pub(super) fn wants(key: &str, default: &Value) -> String {
         }
         Value::String(_) if key == "journal.sync" => "\"always\" or \"interval\"".to_owned(),
         Value::String(_) => "a text in quotes".to_owned(),
+        Value::Array(_) if key == "mqtt.websocket.tls.certificate_origins" => {
+            "at most 64 origins as browsers send them, such as [\"https://fleet.example\"]".to_owned()
+        }
         Value::Array(_) if key == "mqtt.acl" => {
             "entries with a role, an action, an effect and a topic, each a text".to_owned()
         }

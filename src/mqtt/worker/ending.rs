@@ -96,11 +96,10 @@ impl Worker {
                         && !connection.is_paused
                         && now - connection.heard_at > connection.silence_max;
                     let is_blocked = connection.blocked_since.is_some_and(|since| now - since > WRITE_BLOCKED_MAX);
-                    let lapsed = || connection.session.as_ref()?.lapsed(self.context.now);
                     match (is_silent, is_blocked) {
                         (true, _) => Some(Close::KeepAliveTimeout),
                         (_, true) => Some(Close::WriteTimeout),
-                        _ => lapsed(),
+                        _ => connection.lapsed(self.context.now),
                     }
                 }
             };

@@ -190,8 +190,9 @@ impl Worker {
             connection.is_peer_closed |= event.is_read_closed() || event.is_error();
             self.serve(key);
             // A paused connection is not read, and would not tell that nobody is there any more.
-            if (event.is_error() || event.is_write_closed())
-                && self.connections.get(key as usize).is_some_and(|connection| connection.is_paused)
+            let is_broken = event.is_error() || event.is_write_closed();
+            if let Some(connection) = self.connections.get_mut(key as usize).filter(|connection| connection.is_paused)
+                && (is_broken || (event.is_read_closed() && connection.has_given_up()))
             {
                 self.close(key, Close::Lost);
             }
