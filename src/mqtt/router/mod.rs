@@ -19,8 +19,9 @@
 //! # What is bounded, and what is lost
 //! - A client that falls further behind than [`Config::queue_messages_max`] or [`Config::queue_bytes_max`] loses the oldest
 //!   messages, those at QoS 0 first; they are counted. One that leaves its connection full for [`Config::stalled_s_max`] is cut.
-//! - One owner has at most [`Config::sessions_per_owner_max`] sessions in a namespace, and makes room for a further one with its
-//!   own that is away for the longest.
+//! - One owner has at most [`Config::sessions_per_owner_max`] sessions in a namespace, a tenant
+//!   [`Config::sessions_per_tenant_max`]; each makes room for a further one with its own that is away for the longest. With
+//!   [`Config::sessions_max`] of all, the tenant that has the most away makes it.
 //! - Queues of all sessions, and retained messages of all tenants, have a bound together; beyond it each has an even share.
 //! - Retained messages are looked up for subscriptions a few at a time ([`scan`]), in turns, as their clients take them.
 //! - Messages at QoS 0 are not kept for a client that is away.
@@ -29,6 +30,7 @@
 //! - If the router panics, its sessions end: their connections are closed with [`CloseReason::Unavailable`], and retained
 //!   messages go on. Telemetry does not come by here.
 
+mod away;
 mod inbound;
 mod inbox;
 mod latest;
@@ -93,8 +95,12 @@ const STOP_MAX: Duration = Duration::from_secs(3);
 pub struct Config {
     /// Most sessions, connected and kept, that have a link; beyond it [`Router::attach`] answers through the outbox
     /// with [`CloseReason::QuotaExceeded`]. One takes about 1 kB: 736 bytes with its entries, its name
-    /// three times and the slack of tables, beside its subscriptions and what waits for it.
+    /// three times and the slack of tables, beside its subscriptions and what waits for it. One more ends the one that is away
+    /// for the longest in the tenant that has the most away; if none is away anywhere it is refused.
     pub sessions_max: usize,
+    /// Most of them of one tenant, so that none takes the room of all. One more ends the tenant's own that is away for the
+    /// longest; if none is away it is refused in the same way. In open mode there are no tenants.
+    pub sessions_per_tenant_max: usize,
     /// Most of them that one owner has in a namespace: a device, or the subject of tokens. One more ends the one whose client is
     /// away for the longest; if none is away it is refused in the same way. In open mode nobody owns a session.
     pub sessions_per_owner_max: usize,
@@ -128,6 +134,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             sessions_max: 100_000,
+            sessions_per_tenant_max: 50_000,
             sessions_per_owner_max: 16,
             subscriptions_max: 1_024,
             session_expiry_s_max: 7 * 24 * 3_600,

@@ -228,6 +228,7 @@ impl Routing {
             }
             Command::Attach(mount, arrival) => {
                 let index = self.namespace(&mount);
+                self.make_room(index, &arrival.client_id);
                 self.namespaces[index].attach(*arrival, &mut self.turn);
                 self.turn.is_unsaved = true;
                 self.free(index);
@@ -251,6 +252,23 @@ impl Routing {
             Command::Kill => panic!("told to"),
         }
         Life::GoesOn
+    }
+
+    /// With no room left for anybody's sessions, the tenant that has the most away gives up the longest away for one that is
+    /// about to begin, unless an owner or a tenant is to make that room with its own.
+    fn make_room(&mut self, index: usize, client_id: &str) {
+        let namespace = &self.namespaces[index];
+        let is_full = self.turn.shared.sessions.len() >= self.turn.config.sessions_max;
+        if !is_full || namespace.has_session(client_id) || !namespace.has_room_of_its_own(client_id, &self.turn) {
+            return;
+        }
+        if let Some(most) = self.turn.away.most() {
+            self.namespaces[most].give_up_longest_away(&mut self.turn);
+            // The other is filled in a moment.
+            if most != index {
+                self.free(most);
+            }
+        }
     }
 
     /// The place of a mount's namespace, made where there is none.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use hashbrown::HashMap;
 
 use super::Config;
+use super::away::AwayCounts;
 use super::latest::Latest;
 use super::link::{LinkId, Post};
 use super::message::{Ms, SERVER};
@@ -31,6 +32,8 @@ pub(super) struct Turn {
     pub(super) queue_bytes: usize,
     /// Memory for the retained messages of all namespaces.
     pub(super) retained_bytes: usize,
+    /// In which namespaces sessions are away.
+    pub(super) away: AwayCounts,
     /// Namespaces, among which that is shared out.
     pub(super) namespaces: usize,
     /// Whether anything changed that is saved.
@@ -51,13 +54,14 @@ impl Turn {
             now,
             queue_bytes: 0,
             retained_bytes: 0,
+            away: AwayCounts::default(),
             namespaces: 0,
             is_unsaved: false,
             number_last: SERVER,
         }
     }
 
-    /// A number that no session had.
+    /// A number that nothing had, and greater than any before.
     pub(super) fn number(&mut self) -> u64 {
         self.number_last += 1;
         self.number_last

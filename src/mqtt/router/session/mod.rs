@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::away::Departure;
 use super::link::{LinkId, Outbox, Window};
 use super::message::{Message, Ms};
 use super::scan::Scan;
@@ -111,8 +112,8 @@ pub(super) struct Session {
     /// Packet ids of the client's publishes at QoS 2 that it has not released [MQTT-4.3.3-10].
     pub(super) received: HashSet<u16, foldhash::fast::RandomState>,
     pub(super) will: Option<PendingWill>,
-    /// Since when its client is away, if it is; from a restart on at the most.
-    pub(super) away_since: Ms,
+    /// When its client left, if it is away.
+    pub(super) departure: Option<Departure>,
     /// When it ends, while its client is away.
     pub(super) expires_at: Ms,
     /// The soonest time that the timers look at it.
@@ -133,7 +134,7 @@ impl Session {
             latest: VecDeque::new(),
             received: HashSet::default(),
             will: None,
-            away_since: Ms::NEVER,
+            departure: None,
             expires_at: Ms::NEVER,
             looked_at: Ms::NEVER,
         }
@@ -306,9 +307,10 @@ mod tests {
 
     #[test]
     fn a_session_is_as_cheap_as_the_configuration_says() {
-        // With its entries by client id and by owner, and with the client id three times.
-        let entries = size_of::<ClientName>() + 2 * size_of::<(Box<str>, u32)>() + size_of::<(Box<str>, Vec<u32>)>();
-        let bytes = size_of::<Session>() + entries;
+        // With its entries by client id, by owner and among those that are away.
+        let names = size_of::<ClientName>() + size_of::<(Box<str>, u32)>() + size_of::<(Box<str>, u64, usize)>();
+        let places = size_of::<(Departure, u32)>() + size_of::<(u64, Departure, u32)>();
+        let bytes = size_of::<Session>() + names + places;
         assert!(bytes <= 800, "{bytes}");
     }
 }

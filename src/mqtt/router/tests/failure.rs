@@ -68,43 +68,6 @@ fn bounds_are_answered_with_quota_exceeded() {
     two.hears_nothing();
 }
 
-/// A client's name as the door has it.
-fn owned(owner: &str, client_id: &str) -> String {
-    format!("{owner}\0{client_id}")
-}
-
-#[test]
-fn one_owner_takes_no_room_but_its_own() {
-    let router = start_with(Config { sessions_per_owner_max: 3, sessions_max: 6, ..Config::default() });
-    let device = |client_id: &str| client_with(&router, &owned("truck-7\0device", client_id), kept);
-    let is_kept = |client_id: &str| router.has_session(&Mount::Open, &owned("truck-7\0device", client_id));
-    let staying = device("staying");
-    staying.subscribe("a", 1);
-    for number in 0..20 {
-        drop(device(&number.to_string()));
-    }
-    assert_eq!(router.sessions(), 3);
-    assert!(is_kept("19") && is_kept("18") && !is_kept("17") && !is_kept("0"), "the longest away went first");
-    let (second, third) = (device("18"), device("19"));
-    assert!(second.session_present && third.session_present);
-    let (attach, inbox, _) = attach(&owned("truck-7\0device", "fourth"));
-    let link = router.attach(attach).unwrap();
-    assert_eq!(inbox.recv_timeout(SOON), Ok(FromRouter::Closed(CloseReason::QuotaExceeded)), "none of them is away");
-    drop(link);
-    let others: Vec<_> = (0..3).map(|number| client(&router, &owned(&format!("van-{number}"), "c"))).collect();
-    others[0].publish(message("a", 1, "still there"));
-    assert_eq!(staying.payload(), "still there");
-    // All are taken now: who has one that is away makes room with it, and nobody else's goes.
-    drop(second);
-    let (attach, inbox, _) = super::attach(&owned("van-9", "c"));
-    let link = router.attach(attach).unwrap();
-    assert_eq!(inbox.recv_timeout(SOON), Ok(FromRouter::Closed(CloseReason::QuotaExceeded)));
-    drop(link);
-    assert!(is_kept("18"));
-    drop(device("fifth"));
-    assert!(is_kept("fifth") && !is_kept("18") && is_kept("19"));
-}
-
 #[test]
 fn who_falls_too_far_behind_loses_the_oldest() {
     let router = start_with(Config { queue_messages_max: 10, ..Config::default() });

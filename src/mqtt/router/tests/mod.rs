@@ -4,6 +4,7 @@ mod delivery;
 mod failure;
 mod latest;
 mod restart;
+mod room;
 mod session;
 
 use std::cell::RefCell;
