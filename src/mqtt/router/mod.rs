@@ -113,11 +113,12 @@ pub struct Config {
     /// Most messages that wait for one session, its client connected or not. Who falls further behind loses the oldest, those
     /// at QoS 0 first.
     pub queue_messages_max: usize,
-    /// Most memory for them, bytes; a message that waits for several sessions counts for each.
+    /// Most memory for them, bytes, and for those that were sent and not acknowledged, which take half of it at the most; beyond
+    /// it there may be one packet more. A message that several sessions have counts for each.
     pub queue_bytes_max: usize,
     /// Most memory for those of all sessions, bytes. Once it is used up, a session may still take as much as an even share of
     /// it, so that it is twice as much at the worst, and one that has more takes the next only in place of its oldest. What a
-    /// client takes at once needs none.
+    /// client takes at once needs none, unless it has half of its share unacknowledged.
     pub total_queue_bytes_max: usize,
     /// Most retained messages of a tenant; further topics are not retained.
     pub retained_max: usize,

@@ -57,6 +57,7 @@ impl Namespace {
         session.will = will;
         session.received.extend(received);
         session.outgoing = Outgoing::restored(VecDeque::from(in_flight), pkid_last);
+        session.count(turn);
         for queued in queue {
             session.queue(queued, turn);
         }

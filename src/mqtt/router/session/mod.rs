@@ -101,7 +101,7 @@ pub(super) struct Session {
     /// By filter, share group and all.
     pub(super) subscriptions: HashMap<Arc<str>, Subscribed, foldhash::fast::RandomState>,
     pub(super) outgoing: Outgoing,
-    /// What of its queue is counted among what waits for all.
+    /// What of what it holds for its client is counted among what is held for all.
     pub(super) counted_bytes: usize,
     /// Retained messages that subscriptions asked for, to be looked up as their client takes them.
     pub(super) wanted: VecDeque<Wanted>,
@@ -140,15 +140,11 @@ impl Session {
         }
     }
 
-    /// How soon a message would be sent that comes now.
-    pub(super) fn readiness(&self) -> Readiness {
-        match &self.client {
-            None => Readiness::Away,
-            Some(client) if client.paused_since.is_none() && self.outgoing.has_room(client.receive_maximum) => {
-                Readiness::Now
-            }
-            Some(_) => Readiness::Later,
-        }
+    /// How soon a message would be sent that comes now, if so many bytes may be [held at once](Turn::bytes_at_once_max).
+    pub(super) fn readiness(&self, bytes_max: usize) -> Readiness {
+        let Some(client) = &self.client else { return Readiness::Away };
+        let goes_at_once = client.paused_since.is_none() && self.outgoing.has_room(client.receive_maximum, bytes_max);
+        if goes_at_once { Readiness::Now } else { Readiness::Later }
     }
 
     /// Takes a message for the client, to be sent now or when its turn comes. At QoS 0 it is not kept for one that is away.
@@ -163,16 +159,16 @@ impl Session {
 
     /// Has a message wait, and whatever has to give way for it be lost.
     pub(super) fn queue(&mut self, queued: Queued, turn: &mut Turn) {
-        let goes_at_once = self.readiness() == Readiness::Now;
+        let goes_at_once = self.readiness(turn.bytes_at_once_max()) == Readiness::Now;
         let bounds = if goes_at_once { turn.queue_bounds_at_once() } else { turn.queue_bounds(self.counted_bytes) };
-        let lost = self.outgoing.queue.push(queued, bounds);
+        let lost = self.outgoing.push(queued, bounds);
         turn.lost(lost);
         self.count(turn);
     }
 
-    /// Has what waits now counted among what waits for all.
-    fn count(&mut self, turn: &mut Turn) {
-        let bytes = self.outgoing.queue.bytes();
+    /// Has what it holds now counted among what is held for all.
+    pub(super) fn count(&mut self, turn: &mut Turn) {
+        let bytes = self.outgoing.bytes();
         turn.queue_bytes = turn.queue_bytes - self.counted_bytes + bytes;
         self.counted_bytes = bytes;
     }
@@ -197,7 +193,7 @@ impl Session {
             if self.outgoing.is_idle() {
                 self.look_up_latest();
             }
-            let Some(next) = self.outgoing.next(receive_maximum) else { return };
+            let Some(next) = self.outgoing.next(receive_maximum, turn.config.queue_bytes_max) else { return };
             let (queued, pkid, dup) = match next {
                 Next::Release { pkid } => {
                     self.answer(ServerPacket::PubRel { pkid, reason: 0 }, turn);
