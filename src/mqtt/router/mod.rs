@@ -23,7 +23,8 @@
 //!   [`Config::sessions_per_tenant_max`]; each makes room for a further one with its own that is away for the longest. With
 //!   [`Config::sessions_max`] of all, the tenant that has the most away makes it.
 //! - Queues of all sessions, and retained messages of all tenants, have a bound together; beyond it each has an even share.
-//! - Retained messages are looked up for subscriptions a few at a time ([`scan`]), in turns, as their clients take them.
+//! - Retained messages ([`scan`]) and latest fixes are looked up for subscriptions a few at a time, in turns of tenants and of their
+//!   sessions ([`lookups`]), as their clients take them.
 //! - Messages at QoS 0 are not kept for a client that is away.
 //! - Sessions and retained messages outlive the process ([`saved`]): all of it at a clean stop, and after a crash what they
 //!   were at the last save.
@@ -31,10 +32,12 @@
 //!   messages go on. Telemetry does not come by here.
 
 mod away;
+mod deliver;
 mod inbound;
 mod inbox;
 mod latest;
 mod link;
+mod lookups;
 mod message;
 mod mount;
 mod namespace;
@@ -69,7 +72,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use latest::{Latest, Offer};
+pub use deliver::{CloseReason, Deliver, Flow, FromRouter};
+pub use latest::{Latest, Offer, Offers};
 pub use link::Link;
 pub use mount::Mount;
 
@@ -84,7 +88,7 @@ use thread::Start;
 
 use crate::clock::Clock;
 use crate::ids::TenantId;
-use crate::mqtt::codec::{ClientPacket, ServerPacket, Version, Will};
+use crate::mqtt::codec::{ClientPacket, Version, Will};
 
 /// How long a stopping router may take to save what it has.
 const STOP_MAX: Duration = Duration::from_secs(3);
@@ -206,61 +210,6 @@ pub enum WillFate {
     Publish,
     /// The client said DISCONNECT.
     Discard,
-}
-
-/// What the router has for a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FromRouter {
-    /// The first to arrive: the link is there.
-    Attached {
-        /// Whether an earlier session goes on.
-        session_present: bool,
-    },
-    /// A packet to encode and send: PUBLISH and PUBREL of deliveries, SUBACK, UNSUBACK, and the PUBACK, PUBREC and
-    /// PUBCOMP of the client's own publishes. Names are without the mount.
-    Packet(ServerPacket),
-    /// The link takes packets again after [`Busy`].
-    Ready,
-    /// The last to arrive: the link is gone, close the connection.
-    Closed(CloseReason),
-}
-
-/// Why the router ended a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Another connection attached under this client id (0x8E).
-    TakenOver,
-    /// The client did not read its deliveries for too long (0x97).
-    Stalled,
-    /// More publishes at QoS 2 unreleased than the client was offered (0x93).
-    ReceiveMaximumExceeded,
-    /// No room for another session (0x97).
-    QuotaExceeded,
-    /// The router failed and is being started anew, or is gone (0x88). Clients reconnect.
-    Unavailable,
-}
-
-/// Whether a connection takes more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Go on.
-    Continue,
-    /// Took this one; no further publish until [`Link::resume`]. Answers still come.
-    Pause,
-}
-
-/// The outbox of a connection.
-pub trait Deliver: Send + Sync {
-    /// Takes a packet for the client, which may go on with [`Deliver::hand_over`] only. Called on the router's thread, in
-    /// order; must not block. After `Closed` it is not called again.
-    fn deliver(&self, packet: FromRouter) -> Flow;
-
-    /// Passes on what all outboxes of the same [worker](Deliver::worker) took. Called soon after [`Deliver::deliver`], once for
-    /// many; must not block.
-    fn hand_over(&self);
-
-    /// Which worker has the connection.
-    fn worker(&self) -> usize;
 }
 
 /// The router's queue for this link (or for new links) is full.

@@ -1,6 +1,5 @@
 //! What every step of the router's thread needs beside the namespace that it is about.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +9,7 @@ use super::Config;
 use super::away::AwayCounts;
 use super::latest::Latest;
 use super::link::{LinkId, Post};
+use super::lookups::Lookups;
 use super::message::{Ms, SERVER};
 use super::session::{Address, Bounds};
 use super::shared::Shared;
@@ -25,8 +25,8 @@ pub(super) struct Turn {
     pub(super) timers: Timers,
     /// Whose link it is, for as long as its client is attached.
     pub(super) links: HashMap<LinkId, Address, foldhash::fast::RandomState>,
-    /// Sessions for which retained messages are to be looked up, in the order of their turns, each once.
-    pub(super) lookups: VecDeque<Address>,
+    /// Sessions for which retained messages or latest fixes are to be looked up, each once.
+    pub(super) lookups: Lookups,
     pub(super) now: Ms,
     /// Memory for what is held for all sessions, waiting or in flight.
     pub(super) queue_bytes: usize,
@@ -50,7 +50,7 @@ impl Turn {
             post: Post::default(),
             timers: Timers::default(),
             links: HashMap::default(),
-            lookups: VecDeque::new(),
+            lookups: Lookups::default(),
             now,
             queue_bytes: 0,
             retained_bytes: 0,

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::away::Departure;
+use super::latest::Offers;
 use super::link::{LinkId, Outbox, Window};
 use super::message::{Message, Ms};
 use super::scan::Scan;
 use super::share::Readiness;
 use super::turn::Turn;
 use super::will::{PendingWill, Will};
-use super::{Flow, FromRouter, Offer};
+use super::{Flow, FromRouter, Latest, Mount, Offer};
 use crate::mqtt::codec::{Publish, PublishProperties, ServerPacket, Subscription, Version, encode};
 
 pub(super) use self::outgoing::{Answer, Flying, Next, Outgoing, Stage};
@@ -80,15 +81,27 @@ impl Wanted {
 /// Latest fixes that a subscription asked for.
 pub(super) struct Backlog {
     pub(super) filter: Arc<str>,
-    pub(super) offers: Box<dyn Iterator<Item = Offer> + Send>,
+    /// What is left of them, from the first look on.
+    pub(super) offers: Option<Offers>,
     /// Most QoS of their deliveries.
     pub(super) qos: u8,
     /// 0: none.
     pub(super) identifier: u32,
 }
 
-/// Latest fixes that are looked up at once.
-const OFFERS_AT_ONCE: usize = 64;
+impl Backlog {
+    /// One of them.
+    fn queued(&self, (topic, payload): Offer) -> Queued {
+        let qos = OFFER_QOS.min(self.qos);
+        Queued {
+            message: Arc::new(Message::fix(topic, payload, qos)),
+            qos,
+            retain: true,
+            identifiers: if self.identifier == 0 { Box::default() } else { Box::new([self.identifier]) },
+            share: None,
+        }
+    }
+}
 
 /// The quality of service of a latest fix; a subscription may lower it.
 const OFFER_QOS: u8 = 1;
@@ -178,10 +191,21 @@ impl Session {
         self.send(turn);
         self.count(turn);
         let may_go_on = self.client.as_ref().is_some_and(|client| client.paused_since.is_none());
-        if may_go_on && !self.is_looking && !self.wanted.is_empty() && self.outgoing.retained.is_empty() {
+        let has_more = !self.wanted.is_empty() || self.may_look_up_latest();
+        if may_go_on
+            && !self.is_looking
+            && has_more
+            && !self.outgoing.has_retained()
+            && self.outgoing.has_bytes(turn.bytes_at_once_max())
+        {
             self.is_looking = true;
-            turn.lookups.push_back(self.address);
+            turn.lookups.push(self.address);
         }
+    }
+
+    /// Latest fixes come after all that came meanwhile, so that none is older than what the client has.
+    fn may_look_up_latest(&self) -> bool {
+        !self.latest.is_empty() && self.wanted.is_empty() && self.outgoing.is_idle()
     }
 
     fn send(&mut self, turn: &mut Turn) {
@@ -190,9 +214,6 @@ impl Session {
         {
             let (version, bytes_max, receive_maximum) =
                 (client.version, client.packet_bytes_max, client.receive_maximum);
-            if self.outgoing.is_idle() {
-                self.look_up_latest();
-            }
             let Some(next) = self.outgoing.next(receive_maximum, turn.config.queue_bytes_max) else { return };
             let (queued, pkid, dup) = match next {
                 Next::Release { pkid } => {
@@ -213,25 +234,22 @@ impl Session {
         }
     }
 
-    /// Takes some of the latest fixes that were asked for: after all that came meanwhile, so that none is older than what the
-    /// client has.
-    fn look_up_latest(&mut self) {
-        while let Some(backlog) = self.latest.front_mut() {
-            let Backlog { offers, qos, identifier, .. } = backlog;
-            let qos = OFFER_QOS.min(*qos);
-            let identifiers: Box<[u32]> = if *identifier == 0 { Box::default() } else { Box::new([*identifier]) };
-            let queued = offers.take(OFFERS_AT_ONCE).map(|(topic, payload)| Queued {
-                message: Arc::new(Message::fix(topic, payload, qos)),
-                qos,
-                retain: true,
-                identifiers: identifiers.clone(),
-                share: None,
-            });
-            self.outgoing.retained.extend(queued);
-            if !self.outgoing.retained.is_empty() {
-                return;
+    /// Looks up some of the latest fixes that were asked for, when their time has come; each driver that is looked at takes one of
+    /// the steps.
+    pub(super) fn look_up_latest(&mut self, mount: &Mount, steps: &mut usize, latest: &dyn Latest) {
+        if !self.may_look_up_latest() {
+            return;
+        }
+        while *steps > 0
+            && self.outgoing.takes_retained()
+            && let Some(backlog) = self.latest.front_mut()
+        {
+            *steps -= 1;
+            match backlog.offers.get_or_insert_with(|| latest.matching(mount, &backlog.filter)).next() {
+                Some(Some(offer)) => self.outgoing.push_retained(backlog.queued(offer)),
+                Some(None) => {}
+                None => drop(self.latest.pop_front()),
             }
-            self.latest.pop_front();
         }
     }
 
