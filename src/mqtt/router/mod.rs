@@ -190,6 +190,9 @@ pub struct Attach {
     pub clean_start: bool,
     /// How long the session outlives the connection (3.1.1: 0 if clean session, else `u32::MAX`).
     pub session_expiry_s: u32,
+    /// Which filters, share group and all, the client may subscribe to now. Asked on the router's thread for those of a kept
+    /// session, of which the others end before anything is delivered; must not block.
+    pub may_subscribe: Box<dyn Fn(&str) -> bool + Send>,
     /// Published when the link ends with [`WillFate::Publish`].
     pub will: Option<Will>,
     /// Most unacknowledged deliveries with QoS > 0 (3.1.1: 65,535).
@@ -266,8 +269,9 @@ impl Router {
             packet_bytes_max: attach.packet_bytes_max,
             paused_since: None,
         };
-        let arrival = Arrival { client_id: attach.client_id.into(), clean_start: attach.clean_start, client };
-        self.inbox.send(Command::Attach(attach.mount, Box::new(arrival))).map_err(|(busy, command)| {
+        let Attach { mount, client_id, clean_start, may_subscribe, .. } = attach;
+        let arrival = Arrival { client_id: client_id.into(), clean_start, may_subscribe, client };
+        self.inbox.send(Command::Attach(mount, Box::new(arrival))).map_err(|(busy, command)| {
             if let Command::Attach(_, arrival) = command {
                 arrival.client.outbox.silence();
             }

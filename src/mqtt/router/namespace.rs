@@ -24,6 +24,8 @@ use super::{CloseReason, Config, FromRouter, Mount, WillFate};
 pub(super) struct Arrival {
     pub(super) client_id: Box<str>,
     pub(super) clean_start: bool,
+    /// As in [`Attach`](super::Attach).
+    pub(super) may_subscribe: Box<dyn Fn(&str) -> bool + Send>,
     pub(super) client: Client,
 }
 
@@ -78,7 +80,7 @@ impl Namespace {
 
     /// Gives a client its session: a kept one, or a new one.
     pub(super) fn attach(&mut self, arrival: Arrival, turn: &mut Turn) {
-        let Arrival { client_id, clean_start, client } = arrival;
+        let Arrival { client_id, clean_start, may_subscribe, client } = arrival;
         if let Some(key) = self.by_client.get(&client_id).copied() {
             self.leave(key, CloseReason::TakenOver, turn);
         }
@@ -91,6 +93,7 @@ impl Namespace {
         let session = match kept {
             Some(key) => {
                 self.come_back(key, turn);
+                self.keep_allowed(key, &may_subscribe, turn);
                 &mut self.sessions[key as usize]
             }
             None if !self.make_room(&client_id, turn) => {

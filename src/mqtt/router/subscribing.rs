@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::namespace::Namespace;
+use super::owner;
 use super::scan::Scan;
 use super::session::{Backlog, Subscribed, Wanted};
 use super::share::Member;
@@ -146,19 +147,44 @@ impl Namespace {
     pub(super) fn unsubscribe(&mut self, key: SessionKey, pkid: u16, filters: &[String], turn: &mut Turn) {
         let mut reasons = Vec::with_capacity(filters.len());
         for filter in filters {
-            let Some(session) = self.sessions.get_mut(key as usize) else { return };
-            if session.subscriptions.remove(filter.as_str()).is_none() {
-                reasons.push(NO_SUBSCRIPTION_EXISTED);
-                continue;
-            }
-            session.wanted.retain(|wanted| *wanted.scan.filter != **filter);
-            session.latest.retain(|backlog| *backlog.filter != **filter);
-            self.unstand(filter, key);
-            turn.shared.unsubscribed(&self.mount, 1);
-            reasons.push(0);
+            let existed = self.unsubscribe_one(key, filter, turn);
+            reasons.push(if existed { 0 } else { NO_SUBSCRIPTION_EXISTED });
         }
         if let Some(session) = self.sessions.get_mut(key as usize) {
             session.answer(ServerPacket::UnsubAck { pkid, reasons }, turn);
+        }
+    }
+
+    /// Whether there was such a subscription.
+    fn unsubscribe_one(&mut self, key: SessionKey, filter: &str, turn: &mut Turn) -> bool {
+        let Some(session) = self.sessions.get_mut(key as usize) else { return false };
+        if session.subscriptions.remove(filter).is_none() {
+            return false;
+        }
+        session.wanted.retain(|wanted| *wanted.scan.filter != *filter);
+        session.latest.retain(|backlog| *backlog.filter != *filter);
+        self.unstand(filter, key);
+        turn.shared.unsubscribed(&self.mount, 1);
+        true
+    }
+
+    /// Ends those subscriptions of a kept session that its client may not have any more, so that nothing is queued for it that it
+    /// would not be given.
+    pub(super) fn keep_allowed(&mut self, key: SessionKey, may_subscribe: &dyn Fn(&str) -> bool, turn: &mut Turn) {
+        let Some(session) = self.sessions.get(key as usize) else { return };
+        let lost: Vec<Arc<str>> =
+            session.subscriptions.keys().filter(|filter| !may_subscribe(filter)).map(Arc::clone).collect();
+        if lost.is_empty() {
+            return;
+        }
+        let (_, client_id) = owner::split(&session.client_id);
+        tracing::info!(
+            client_id,
+            subscriptions = lost.len(),
+            "kept subscriptions ended that their client may not have any more"
+        );
+        for filter in lost {
+            self.unsubscribe_one(key, &filter, turn);
         }
     }
 }
