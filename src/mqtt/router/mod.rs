@@ -75,6 +75,7 @@ use serde::{Deserialize, Serialize};
 pub use deliver::{CloseReason, Deliver, Flow, FromRouter};
 pub use latest::{Latest, Offer, Offers};
 pub use link::Link;
+pub(super) use message::publish_bytes;
 pub use mount::Mount;
 
 use inbox::{Command, Inbox, InboxEnd};
