@@ -68,15 +68,15 @@ impl Latest for LatestFixes {
             (Mount::Open, Level::Any) => self.0.tenants().iter().map(|tenant| tenant.as_str().into()).collect(),
         };
         let index = Arc::clone(&self.0);
-        Box::new(tenants.into_iter().flat_map(move |tenant| of_tenant(&index, tenant, &driver)))
+        Box::new(tenants.into_iter().flat_map(move |tenant| of_tenant(&index, &tenant, &driver)))
     }
 }
 
 /// What one tenant has to offer: for each look at it one, so that nobody finds out at once that many have nothing.
-fn of_tenant(index: &GeoIndex, tenant: Box<str>, driver: &Level) -> Offers {
-    let Some(fleet) = index.fleet(&tenant) else { return Box::new(iter::once(None)) };
+fn of_tenant(index: &GeoIndex, tenant: &str, driver: &Level) -> Offers {
+    let Some(fleet) = index.fleet(tenant) else { return Box::new(iter::once(None)) };
     match driver {
-        Level::This(driver) => Box::new(iter::once(fleet.latest(driver).map(|fix| offer(&tenant, driver, &fix)))),
+        Level::This(driver) => Box::new(iter::once(fleet.latest(driver).map(|fix| offer(tenant, driver, &fix)))),
         Level::Any => {
             let count = fleet.len();
             let nth = move |number| fleet.nth(number).map(|(driver, fix)| offer_of(&driver, &fix));
