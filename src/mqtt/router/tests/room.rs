@@ -35,6 +35,9 @@ fn is_refused(router: &Router, name: &str, change: impl FnOnce(&mut Attach)) {
     drop(link);
 }
 
+/// Tenant and name of who comes, and whose sessions are there before and after in the tenant that gives.
+type Case = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
 /// Which of the names have a session in a tenant.
 fn there(router: &Router, tenant: &str, names: &[&str]) -> Vec<String> {
     let has_session = |name: &&&str| router.has_session(&mount(tenant), &owned(name, "c"));
@@ -102,8 +105,7 @@ fn with_no_room_for_anybody_the_tenant_with_the_most_away_makes_it() {
     for name in ["h1", "h2", "h3", "h4"] {
         drop(connect(&router, "hoarding", name));
     }
-    // Tenant and name of who comes, and whose sessions are there before and after in the tenant that gives.
-    let cases: [(&str, &str, &str, &[&str], &[&str]); 4] = [
+    let cases: [Case; 4] = [
         ("busy", "b3", "hoarding", &["h1", "h2", "h3", "h4"], &["h2", "h3", "h4"]),
         ("modest", "m3", "hoarding", &["h2", "h3", "h4"], &["h3", "h4"]),
         ("modest", "m4", "modest", &["m1", "m2", "m3"], &["m2", "m3"]),
