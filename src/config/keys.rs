@@ -34,6 +34,7 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("mqtt.topic_alias_max", 0..=65_535),
     ("mqtt.keep_alive_s_max", 0..=65_535),
     ("mqtt.router.sessions_max", 1..=1_000_000),
+    ("mqtt.router.sessions_per_tenant_max", 1..=1_000_000),
     ("mqtt.router.sessions_per_owner_max", 1..=1_000_000),
     ("mqtt.router.subscriptions_max", 1..=1_000_000),
     ("mqtt.router.session_expiry_s_max", 0..=4_294_967_295),

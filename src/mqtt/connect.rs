@@ -159,12 +159,14 @@ impl Connection {
         let mailbox = Arc::clone(&context.mailboxes[context.worker]);
         let outbound = Arc::new(Outbound::new(mailbox, context.worker, me, queue_bytes_max));
         let ClientName { mount, owned_id } = session.name();
+        let (acl, principal) = (Arc::clone(&context.acl), session.principal.clone());
         let link = context.router.attach(Attach {
             mount,
             client_id: owned_id.into(),
             version: session.version,
             clean_start: session.clean_start,
             session_expiry_s: session.session_expiry_s,
+            may_subscribe: Box::new(move |filter| acl.may_subscribe(principal.as_deref(), filter)),
             will,
             receive_maximum: session.receive_maximum,
             unreleased_max: if session.version == Version::V5 { context.config.in_flight_max } else { u16::MAX },

@@ -2,6 +2,7 @@
 
 use crate::support::mqtt::{self, CONNACK, Client, DISCONNECT, PUBACK, PUBLISH, PUBREC, SUBACK, VERSIONS, Version};
 use crate::support::rhumb::{Rhumb, command};
+use crate::support::tools::{mosquitto_sub_as, said};
 use crate::support::{native_fix, topic, wait_for};
 
 const NOT_AUTHORIZED: u8 = 0x87;
@@ -63,6 +64,29 @@ fn what_a_rule_denies_does_not_come_through_a_wider_filter_and_blocks_nothing() 
             assert_eq!(delivered.topic(), "test/seen", "{version:?} {qos}");
         }
     }
+}
+
+#[test]
+fn what_a_rule_has_come_to_deny_is_gone_from_a_kept_session_when_its_client_returns() {
+    let mut rhumb = Rhumb::start(&[]);
+    for version in VERSIONS {
+        let client_id = format!("kept-{version:?}");
+        let mut all = vec!["-i", &client_id, "-c", "-q", "1", "-t", "test/nosubscribe", "-t", "free/#", "-E"];
+        all.extend(["-x", "3600"].iter().filter(|_| version == Version::V5));
+        said(mosquitto_sub_as(rhumb.mqtt(), version, &all));
+    }
+    rhumb.terminate();
+    rhumb.set("mqtt.acl", &RULES.replace('\n', " ").replace("mqtt.acl=", ""));
+    rhumb.restart();
+    counted(&rhumb, "rhumb_mqtt_subscriptions", 4.0);
+    for (version, left) in VERSIONS.into_iter().zip([3.0, 2.0]) {
+        let client_id = format!("kept-{version:?}");
+        let mut all = vec!["-i", &client_id, "-c", "-q", "1", "-t", "free/#", "-E"];
+        all.extend(["-x", "3600"].iter().filter(|_| version == Version::V5));
+        said(mosquitto_sub_as(rhumb.mqtt(), version, &all));
+        counted(&rhumb, "rhumb_mqtt_subscriptions", left);
+    }
+    assert!(rhumb.log().contains("kept subscriptions ended"), "{}", rhumb.log());
 }
 
 #[test]
