@@ -80,6 +80,14 @@ pub enum Answer {
 #[must_use = "dropped, the question is withdrawn"]
 pub struct Waiting(Arc<()>);
 
+#[cfg(test)]
+impl Waiting {
+    /// For an answer that nobody was asked for.
+    pub(crate) fn in_vain() -> Self {
+        Self(Arc::default())
+    }
+}
+
 /// Why nobody can be let in.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

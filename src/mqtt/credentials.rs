@@ -65,7 +65,7 @@ impl Connection {
     #[cfg(test)]
     pub(super) fn ask_in_vain(&mut self, connect: Connect, now: Tick) {
         self.await_verdict(now);
-        self.pending = Some(Box::new(Pending::Asked(connect)));
+        self.pending = Some(Box::new(Pending::Asked { connect, _waiting: Waiting::in_vain() }));
     }
 
     /// Takes the answer that was waited for.

@@ -182,9 +182,10 @@ impl Door {
 /// What the client takes, once it is known.
 fn bytes_max(connection: &Connection) -> Option<u32> {
     match connection.pending.as_deref() {
-        Some(Pending::Asked(Connect { packet_bytes_max, .. }) | Pending::Refused { packet_bytes_max, .. }) => {
-            *packet_bytes_max
-        }
+        Some(
+            Pending::Asked { connect: Connect { packet_bytes_max, .. }, .. }
+            | Pending::Refused { packet_bytes_max, .. },
+        ) => *packet_bytes_max,
         None => connection.session.as_ref().and_then(|session| session.packet_bytes_max),
     }
 }
