@@ -14,6 +14,12 @@ pub(super) const DEPTH_OF_PLACE: u8 = 20;
 /// Here the bits of a slot are used up, and a cell holds one driver.
 pub(super) const DEPTH_MAX: u8 = DEPTH_OF_PLACE + 16;
 
+/// Steps of longitude around the earth; one step is 1e-7 degrees.
+pub(super) const TURN_STEPS: i64 = 2 * LONGITUDE_E7_MAX;
+
+/// Parts of a cell's side that a [`Place::spot`] tells apart, as a power of two.
+const SPOT_BITS: u8 = 8;
+
 const LONGITUDE_E7_MAX: i64 = 1_800_000_000;
 const LATITUDE_E7_MAX: i64 = 900_000_000;
 
@@ -50,8 +56,10 @@ impl GeoBox {
 /// A position on the square.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    x: u32,
-    y: u32,
+    /// Steps east of the antimeridian, of 1e-7 degrees.
+    pub(super) x: u32,
+    /// Steps north of the south pole, of half of that.
+    pub(super) y: u32,
 }
 
 impl Place {
@@ -66,6 +74,12 @@ impl Place {
     pub(super) fn shares_cell(self, other: Self, depth: u8) -> bool {
         let differing = u64::from((self.x ^ other.x) | (self.y ^ other.y));
         differing >> (32 - depth.min(DEPTH_OF_PLACE)) == 0
+    }
+
+    /// Where in its cell of this depth the place is, in 256ths of the sides: east in the low byte, north in the high one.
+    pub(super) fn spot(self, depth: u8) -> u16 {
+        let part = |steps: u32| (steps << depth.min(DEPTH_OF_PLACE) >> (u32::BITS - u32::from(SPOT_BITS))) as u16;
+        part(self.x) | part(self.y) << SPOT_BITS
     }
 
     /// Which quarter of its cell of this depth holds the driver of `slot` here.
@@ -83,9 +97,9 @@ impl Place {
 /// A cell by its south-west corner on the square, and its depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
-    x: u32,
-    y: u32,
-    depth: u8,
+    pub(super) x: u32,
+    pub(super) y: u32,
+    pub(super) depth: u8,
 }
 
 impl Cell {
@@ -103,10 +117,46 @@ impl Cell {
         Self { x: self.x + side * (quarter as u32 & 1), y: self.y + side * (quarter as u32 >> 1), depth }
     }
 
+    /// The one of this depth that a place lies in.
+    pub(super) fn around(place: Place, depth: u8) -> Self {
+        let kept = |steps: u32| {
+            if depth == 0 { 0 } else { steps >> (32 - depth.min(DEPTH_OF_PLACE)) << (32 - depth.min(DEPTH_OF_PLACE)) }
+        };
+        Self { x: kept(place.x), y: kept(place.y), depth }
+    }
+
+    /// Steps along a side.
+    pub(super) fn side(self) -> i64 {
+        1 << (32 - self.depth.min(DEPTH_OF_PLACE))
+    }
+
+    /// The quarters as parts of the cell.
+    pub(super) fn quarter_parts(self) -> [Part; 4] {
+        let (side, step) =
+            if self.depth < DEPTH_OF_PLACE { (self.side() / 2, self.side() / 2) } else { (self.side(), 0) };
+        let (side, step) = (side as f64, step as f64);
+        [(0.0, 0.0), (step, 0.0), (0.0, step), (step, step)].map(|(east, north)| Part { east, north, side })
+    }
+
+    /// For each [`Place::spot`] the part of the cell that holds all places there.
+    pub(super) fn spot_parts<const COUNT: usize>(self, spots: [u16; COUNT]) -> [Part; COUNT] {
+        let side = (self.side() >> SPOT_BITS) as f64;
+        spots.map(|spot| Part {
+            east: side * f64::from(spot & ((1 << SPOT_BITS) - 1)),
+            north: side * f64::from(spot >> SPOT_BITS),
+            side,
+        })
+    }
+
     /// The latitudes and longitudes of the cell.
     pub(super) fn bounds(self) -> GeoBox {
-        let side = 1_i64 << (32 - self.depth.min(DEPTH_OF_PLACE));
-        let (west, south) = (i64::from(self.x), i64::from(self.y));
+        self.part_bounds(Part { east: 0.0, north: 0.0, side: self.side() as f64 })
+    }
+
+    /// The latitudes and longitudes of a part of the cell.
+    pub(super) fn part_bounds(self, part: Part) -> GeoBox {
+        let (west, south, side) =
+            (i64::from(self.x) + part.east as i64, i64::from(self.y) + part.north as i64, part.side as i64);
         GeoBox {
             south_e7: (south / 2 - LATITUDE_E7_MAX) as i32,
             north_e7: ((south + side - 1) / 2 - LATITUDE_E7_MAX).min(LATITUDE_E7_MAX) as i32,
@@ -114,6 +164,14 @@ impl Cell {
             east_e7: (west + side - 1 - LONGITUDE_E7_MAX).min(LONGITUDE_E7_MAX) as i32,
         }
     }
+}
+
+/// A square within a cell, in whole steps from its south-west corner.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Part {
+    pub(super) east: f64,
+    pub(super) north: f64,
+    pub(super) side: f64,
 }
 
 #[cfg(test)]
@@ -131,6 +189,8 @@ mod tests {
             for depth in 0..=DEPTH_MAX {
                 prop_assert!(cell.bounds().contains(here));
                 prop_assert_eq!(cell.bounds().contains(there), place.shares_cell(other, depth));
+                prop_assert!(cell.part_bounds(cell.spot_parts([place.spot(depth)])[0]).contains(here));
+                prop_assert_eq!(Cell::around(place, depth), cell);
                 if depth < DEPTH_MAX {
                     cell = cell.quarter(place.quarter(slot, depth));
                 }

@@ -10,7 +10,7 @@
 
 use std::f64::consts::PI;
 
-use super::cells::GeoBox;
+use super::cells::{Cell, GeoBox, Part, Place, TURN_STEPS};
 use crate::units::{E7_PER_DEGREE, Position};
 
 /// Mean radius of the earth (IUGG R1), metres.
@@ -25,6 +25,13 @@ const TURN_E7: i64 = 3_600_000_000;
 
 /// Up to here, in radians, four terms of a power series are the sine and the cosine to the last digit.
 const SERIES_MAX: f64 = 0.01;
+
+/// Up to here, in radians along each axis, a cell is measured on the [`Plane`].
+const PLANE_MAX: f64 = 0.1;
+/// Longitudes as far apart in steps; latitudes have twice as many.
+const PLANE_STEPS_MAX: i64 = (PLANE_MAX / RADIANS_PER_E7) as i64;
+/// `sin² h ≥ h² (1 - h² / 3)`, for the half of [`PLANE_MAX`].
+const PLANE_SHARE: f64 = 1.0 - PLANE_MAX * PLANE_MAX / 12.0;
 
 /// From here the other side of the earth is the better place to measure from: near `1` a haversine has no digits left.
 const FAR_HAVERSINE: f64 = 0.75;
@@ -44,14 +51,22 @@ pub(super) fn haversine_of_distance(distance_m: f64) -> f64 {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
     position: Position,
+    place: Place,
     latitude_sin: f64,
     latitude_cos: f64,
+    plane: Plane,
 }
 
 impl Origin {
     pub(super) fn new(position: Position) -> Self {
         let (latitude_sin, latitude_cos) = (f64::from(position.latitude_e7) * RADIANS_PER_E7).sin_cos();
-        Self { position, latitude_sin, latitude_cos }
+        let plane = Plane::new(latitude_sin, latitude_cos);
+        Self { position, place: Place::new(position), latitude_sin, latitude_cos, plane }
+    }
+
+    /// Where it is on the square of cells.
+    pub(super) fn place(&self) -> Place {
+        self.place
     }
 
     /// `sin²` of half the angle to `to`.
@@ -89,6 +104,36 @@ impl Origin {
         floor * (1.0 - ROUNDING)
     }
 
+    /// A haversine that no place outside `cell`, in which this one lies, is below of.
+    ///
+    /// Such a place is on another latitude than all of the cell, or beyond one of the two meridians.
+    pub(super) fn haversine_floor_outside(&self, cell: Cell) -> f64 {
+        let (x, y) = (i64::from(self.place.x), i64::from(self.place.y));
+        let (west, south) = (i64::from(cell.x), i64::from(cell.y));
+        let north_e7 = (y - south).min(south + cell.side() - y) / 2;
+        let east_e7 = (x - west).min((west + cell.side()).min(TURN_STEPS) - x);
+        let bounds = cell.bounds();
+        let polar_e7 = if bounds.south_e7.abs() > bounds.north_e7.abs() { bounds.south_e7 } else { bounds.north_e7 };
+        let least_cosine = self.cosine_at(i64::from(polar_e7) - i64::from(self.position.latitude_e7));
+        let beside = self.latitude_cos * least_cosine * half_sine_squared(east_e7);
+        half_sine_squared(north_e7).min(beside) * (1.0 - ROUNDING)
+    }
+
+    /// Measures parts of a cell.
+    pub(super) fn ruler(&self, cell: Cell) -> Ruler<'_> {
+        let side = cell.side();
+        let south = i64::from(cell.y) - i64::from(self.place.y);
+        let mut west = i64::from(cell.x) - i64::from(self.place.x);
+        if west > TURN_STEPS / 2 {
+            west -= TURN_STEPS;
+        } else if west < -TURN_STEPS / 2 {
+            west += TURN_STEPS;
+        }
+        let is_near = |from: i64, steps_max: i64| from >= -steps_max && from + side <= steps_max;
+        let is_near = is_near(west, PLANE_STEPS_MAX) && is_near(south, 2 * PLANE_STEPS_MAX);
+        Ruler { origin: self, cell, corner: is_near.then_some((west as f64, south as f64)) }
+    }
+
     /// Cosine of the latitude `north_e7` north of here.
     fn cosine_at(&self, north_e7: i64) -> f64 {
         let north = north_e7 as f64 * RADIANS_PER_E7;
@@ -102,6 +147,67 @@ impl Origin {
         // At a pole rounding may leave it a hair below.
         cosine.max(0.0)
     }
+}
+
+/// Measures floors of the distance to parts of one cell.
+#[derive(Debug)]
+pub(super) struct Ruler<'a> {
+    origin: &'a Origin,
+    cell: Cell,
+    /// Steps from the origin to the cell's south-west corner, if the cell is near enough for the plane.
+    corner: Option<(f64, f64)>,
+}
+
+impl Ruler<'_> {
+    /// For each part, a haversine that no place within it is below of.
+    pub(super) fn floors<const COUNT: usize>(&self, parts: [Part; COUNT]) -> [f64; COUNT] {
+        match self.corner {
+            Some((west, south)) => {
+                parts.map(|part| self.origin.plane.floor(west + part.east, south + part.north, part.side))
+            }
+            None => parts.map(|part| self.origin.haversine_floor(&self.cell.part_bounds(part))),
+        }
+    }
+}
+
+/// The surroundings of an origin as a plane, for floors that cost a handful of multiplications.
+///
+/// Where both differences of angle are small, the sine of a half angle `h` squared is at least `h² (1 - h² / 3)`, and
+/// the cosine of a latitude `d` away at least `cos - d (|sin| + d / 2)`. What that gives away is below a thousandth of the
+/// distance, and far above what rounding could be off by.
+#[derive(Clone, Copy, Debug)]
+struct Plane {
+    /// Haversine to a square step of longitude, at the origin's latitude; and how much less a step further north or south.
+    east_scale: f64,
+    east_slope: f64,
+    /// Haversine to a square step of latitude.
+    north_scale: f64,
+}
+
+impl Plane {
+    fn new(latitude_sin: f64, latitude_cos: f64) -> Self {
+        let per_step = RADIANS_PER_E7 / 2.0;
+        let scale = PLANE_SHARE * per_step * per_step;
+        Self {
+            east_scale: scale * latitude_cos * latitude_cos,
+            east_slope: scale * latitude_cos * (latitude_sin.abs() + PLANE_MAX / 2.0) * per_step,
+            north_scale: scale / 4.0,
+        }
+    }
+
+    /// Of a square so many steps to the east and north of the origin.
+    fn floor(&self, west: f64, south: f64, side: f64) -> f64 {
+        let (east, north) = (west + side, south + side);
+        let gap = |low: f64, high: f64| greater(greater(low, 1.0 - high), 0.0);
+        let (east_gap, north_gap) = (gap(west, east), gap(south, north));
+        let east_scale = greater(self.east_scale - self.east_slope * greater(north, -south), 0.0);
+        east_scale * east_gap * east_gap + self.north_scale * north_gap * north_gap
+    }
+}
+
+/// The greater of two numbers, neither of which is a NaN: one instruction, which `f64::max` is not.
+fn greater(one: f64, other: f64) -> f64 {
+    if one > other { one } else { other }
 }
 
 /// The other end of the earth's diameter.

@@ -7,7 +7,7 @@ use super::cells::Place;
 use super::names::Names;
 use super::record::{Home, Record};
 use super::slab::Slab;
-use super::tree::Tree;
+use super::tree::{Root, Tree};
 use crate::fix::Fix;
 use crate::ids::DriverKey;
 
@@ -55,7 +55,7 @@ impl Fleet {
         self.names.set(slot, driver);
         let record = self.records.grown_to(slot);
         record.write(fix, Home::default());
-        let home = edit.enter(slot, Place::new(fix.position));
+        let home = edit.enter(slot, Place::new(fix.position), Root::Heard);
         record.rehome(|_| home);
         self.drivers.store(slot + 1, Ordering::Release);
         slot
@@ -65,7 +65,7 @@ impl Fleet {
     /// cell. Whether the fix is newer than the one before is the caller's to know.
     pub fn update(&self, slot: Slot, fix: &Fix) {
         let record = self.records.at(slot.0);
-        if !record.write_in_cell(fix) {
+        if !record.write_in_cell(fix, |home, spot| self.tree.respot(home, spot)) {
             self.relocate(slot.0, record, fix);
         }
     }
@@ -73,13 +73,13 @@ impl Fleet {
     fn relocate(&self, slot: u32, record: &Record, fix: &Fix) {
         let mut edit = self.tree.edit(&self.records);
         // The cell may have become another since; under the lock it stays.
-        if record.write_in_cell(fix) {
+        if record.write_in_cell(fix, |home, spot| self.tree.respot(home, spot)) {
             return;
         }
         let (old_home, old_place) = (record.home(), Place::new(record.position()));
-        let home = edit.enter(slot, Place::new(fix.position));
+        let home = edit.enter(slot, Place::new(fix.position), Root::Heard);
         record.write(fix, home);
-        edit.leave(slot, old_place, old_home);
+        edit.leave(slot, old_place, Root::Heard, old_home);
     }
 
     /// A driver's latest fix; `None` if it never joined.
@@ -223,7 +223,7 @@ mod tests {
                             let nearest = |limit| -> Vec<_> {
                                 let found = fleet.nearest(&query(limit));
                                 assert!(found.is_sorted_by(|one, other| one.distance_m <= other.distance_m));
-                                found.into_iter().map(|one| (one.driver, one.fix)).collect()
+                                found.into_iter().map(|one| (Arc::clone(one.driver), one.fix)).collect()
                             };
                             assert!(checked(nearest(3), Some(3)).contains(&standing), "a driver that stands is lost");
                             checked(nearest(DRIVERS), Some(DRIVERS));

@@ -14,6 +14,7 @@ mod area;
 mod cells;
 mod distance;
 mod fleet;
+mod frontier;
 mod moves;
 mod names;
 mod nearest;

@@ -1,14 +1,16 @@
 //! The k nearest drivers to a place, exactly: best first through the tree, by a floor of the distance to each cell.
 
-use std::cmp::{Ordering, Reverse};
+use std::cell::Cell;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::{hint, mem};
 
-use super::cells::Cell;
 use super::distance::{Origin, ROUNDING, haversine_of_distance};
 use super::fleet::Fleet;
+use super::frontier::{Frontier, Waiting};
 use super::moves::{Remainder, Watch};
-use super::tree::{LEAF_DRIVERS_MAX, Link};
+use super::record::Snapshot;
+use super::tree::Root;
 use crate::fix::Fix;
 use crate::ids::DriverKey;
 use crate::units::{Position, TimestampMs};
@@ -29,10 +31,10 @@ pub struct Nearest {
 }
 
 /// A driver that was asked for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Neighbour {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour<'a> {
     /// Who.
-    pub driver: Arc<DriverKey>,
+    pub driver: &'a Arc<DriverKey>,
     /// Its latest fix.
     pub fix: Fix,
     /// Metres from the place asked for to that of the fix.
@@ -41,178 +43,177 @@ pub struct Neighbour {
 
 impl Fleet {
     /// The drivers nearest to a place, by distance, those at the same distance by id. Takes no lock.
-    pub fn nearest(&self, query: &Nearest) -> Vec<Neighbour> {
+    pub fn nearest(&self, query: &Nearest) -> Vec<Neighbour<'_>> {
         if query.limit == 0 {
             return Vec::new();
         }
-        let mut best = Best::new(self, query);
+        let origin = Origin::new(query.position);
+        let mut best = Best::new(self, query, &origin, SCRATCH.take());
         let mut watch = self.tree.watch();
-        best.search(&mut watch);
-        match watch.finish(best.candidates.iter().map(|candidate| candidate.slot)) {
+        best.search(Root::Heard, &mut watch);
+        match watch.finish(best.scratch.ranked.iter().map(|ranked| ranked.slot)) {
             Remainder::These(moved) => moved.into_iter().for_each(|slot| best.offer(slot)),
             Remainder::Everything => {
-                best = Best::new(self, query);
+                best = Best::new(self, query, &origin, best.scratch);
                 self.slots().for_each(|slot| best.offer(slot));
             }
         }
-        best.into_neighbours()
+        let scratch = best.scratch;
+        let neighbour = |one: &Ranked| Neighbour {
+            driver: self.driver(one.slot),
+            fix: one.found.fix(),
+            distance_m: one.distance_m,
+        };
+        let neighbours = scratch.ranked.iter().map(neighbour).collect();
+        if scratch.is_small() {
+            SCRATCH.set(scratch);
+        }
+        neighbours
     }
+}
+
+/// Records that are asked for at once, so that the waits for memory overlap: they are most of what a search takes.
+const BATCH_MAX: usize = 32;
+
+/// Items of each kind that a thread keeps room for between searches.
+const SCRATCH_MAX: usize = 4_096;
+
+thread_local! {
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+/// The memory of a search, which the thread's next one uses again: allocating it took as long as searching.
+#[derive(Debug, Default)]
+struct Scratch {
+    waiting: BinaryHeap<Waiting>,
+    /// Drivers met in leaves, whose records have not been looked at.
+    met: Vec<Met>,
+    /// The nearest so far, by distance, then by id.
+    ranked: Vec<Ranked>,
+}
+
+impl Scratch {
+    fn is_small(&self) -> bool {
+        self.waiting.capacity().max(self.met.capacity()).max(self.ranked.capacity()) <= SCRATCH_MAX
+    }
+}
+
+/// A driver by its entry in a leaf.
+#[derive(Clone, Copy, Debug)]
+struct Met {
+    floor: f64,
+    slot: u32,
+}
+
+/// A driver by its record.
+#[derive(Clone, Copy, Debug)]
+struct Ranked {
+    distance_m: f64,
+    haversine: f64,
+    slot: u32,
+    found: Snapshot,
 }
 
 /// The nearest so far.
 struct Best<'a> {
     fleet: &'a Fleet,
     query: &'a Nearest,
-    origin: Origin,
+    origin: &'a Origin,
     /// Whatever is beyond is too far; never too low, by rounding rather too high.
     haversine_max: f64,
-    candidates: BinaryHeap<Candidate<'a>>,
+    scratch: Scratch,
 }
 
 impl<'a> Best<'a> {
-    fn new(fleet: &'a Fleet, query: &'a Nearest) -> Self {
+    fn new(fleet: &'a Fleet, query: &'a Nearest, origin: &'a Origin, mut scratch: Scratch) -> Self {
         let haversine_max = query.radius_m.map_or(1.0, haversine_of_distance) * (1.0 + ROUNDING);
-        Self { fleet, query, origin: Origin::new(query.position), haversine_max, candidates: BinaryHeap::new() }
+        scratch.met.clear();
+        scratch.ranked.clear();
+        Self { fleet, query, origin, haversine_max, scratch }
     }
 
-    fn search(&mut self, watch: &mut Watch<'_>) {
-        let mut waiting = BinaryHeap::with_capacity(64);
-        self.wait_for(&mut waiting, Cell::ROOT, self.fleet.tree.root());
-        while let Some(Reverse(Waiting { floor, link, cell })) = waiting.pop() {
-            if floor > self.haversine_max {
-                break;
+    fn search(&mut self, root: Root, watch: &mut Watch<'_>) {
+        let mut waiting = mem::take(&mut self.scratch.waiting);
+        let mut frontier = Frontier::new(&self.fleet.tree, root, self.origin, &mut waiting);
+        while let Some((leaf, cell)) = frontier.next_leaf(self.haversine_max) {
+            let entries = self.fleet.tree.entries(leaf, watch);
+            let floors = self.origin.ruler(cell).floors(cell.spot_parts(entries.spots));
+            for (slot, floor) in entries.slots.into_iter().zip(floors) {
+                if let Some(slot) = slot
+                    && floor <= self.haversine_max
+                {
+                    self.scratch.met.push(Met { floor, slot });
+                }
             }
-            match link {
-                Link::Nothing => {}
-                Link::Inner(inner) => self.wait_for(&mut waiting, cell, self.fleet.tree.quarters(inner)),
-                Link::Leaf(leaf) => self.offer_leaf(leaf, watch),
-            }
+            self.judge(frontier.floor());
         }
+        self.judge(f64::INFINITY);
+        self.scratch.waiting = waiting;
     }
 
-    fn wait_for(&self, waiting: &mut BinaryHeap<Reverse<Waiting>>, cell: Cell, links: [Link; 4]) {
-        for (quarter, link) in links.into_iter().enumerate().filter(|(_, link)| *link != Link::Nothing) {
-            let cell = cell.quarter(quarter);
-            let floor = self.origin.haversine_floor(&cell.bounds());
-            if floor <= self.haversine_max {
-                waiting.push(Reverse(Waiting { floor, link, cell }));
+    /// Looks at the records of those met who are nearer than anybody that is still to be met, once they are as many as
+    /// are wanted.
+    fn judge(&mut self, haversine_max: f64) {
+        let wanted = (self.query.limit - self.scratch.ranked.len()).clamp(1, BATCH_MAX);
+        let is_due = |met: &Met| met.floor <= haversine_max;
+        if haversine_max < f64::INFINITY && self.scratch.met.iter().filter(|met| is_due(met)).count() < wanted {
+            return;
+        }
+        loop {
+            let mut batch = [0; BATCH_MAX];
+            let (mut count, mut at) = (0, 0);
+            while at < self.scratch.met.len() && count < BATCH_MAX {
+                let met = self.scratch.met[at];
+                if met.floor > self.haversine_max {
+                    self.scratch.met.swap_remove(at);
+                } else if is_due(&met) {
+                    self.scratch.met.swap_remove(at);
+                    hint::black_box(self.fleet.records.at(met.slot).position());
+                    batch[count] = met.slot;
+                    count += 1;
+                } else {
+                    at += 1;
+                }
             }
-        }
-    }
-
-    /// Offers the drivers of a leaf. All their records are asked for before the first is judged, so that the waits for
-    /// memory overlap: they are most of what a search takes.
-    fn offer_leaf(&mut self, leaf: u32, watch: &mut Watch<'_>) {
-        let mut drivers = [(0, 0.0); LEAF_DRIVERS_MAX];
-        let mut count = 0;
-        for (driver, slot) in drivers.iter_mut().zip(self.fleet.tree.drivers(leaf, watch)) {
-            *driver = (slot, self.origin.haversine(self.fleet.records.at(slot).position()));
-            count += 1;
-        }
-        for (slot, haversine) in &drivers[..count] {
-            if *haversine <= self.haversine_max {
-                self.offer(*slot);
+            batch[..count].iter().for_each(|slot| self.offer(*slot));
+            if count < BATCH_MAX {
+                return;
             }
         }
     }
 
     /// Takes the driver among the nearest if it belongs there.
     fn offer(&mut self, slot: u32) {
-        let record = self.fleet.records.at(slot);
-        if self.origin.haversine(record.position()) > self.haversine_max {
+        let found = self.fleet.records.at(slot).snapshot();
+        let haversine = self.origin.haversine(found.position());
+        if haversine > self.haversine_max {
             return;
         }
-        let fix = record.fix();
-        let haversine = self.origin.haversine(fix.position);
-        let distance_m = self.origin.distance_m(fix.position, haversine);
-        if self.query.received_since.is_some_and(|since| fix.received_at < since)
-            || self.query.received_before.is_some_and(|before| fix.received_at >= before)
+        let distance_m = self.origin.distance_m(found.position(), haversine);
+        if self.query.received_since.is_some_and(|since| found.received_at() < since)
+            || self.query.received_before.is_some_and(|before| found.received_at() >= before)
             || !self.query.radius_m.is_none_or(|radius_m| distance_m <= radius_m)
         {
             return;
         }
-        let candidate = Candidate { distance_m, haversine, slot, fix, fleet: self.fleet };
-        if self.candidates.len() < self.query.limit {
-            self.candidates.push(candidate);
-        } else if let Some(mut furthest) = self.candidates.peek_mut()
-            && candidate < *furthest
-        {
-            *furthest = candidate;
+        let driver = |slot| self.fleet.driver(slot).driver();
+        let ranked = &mut self.scratch.ranked;
+        // Drivers come nearly in order, so that those to make room are few.
+        let rank = ranked.partition_point(|other| {
+            other.distance_m.total_cmp(&distance_m).then_with(|| driver(other.slot).cmp(driver(slot))).is_lt()
+        });
+        if rank == self.query.limit {
+            return;
         }
-        if self.candidates.len() == self.query.limit
-            && let Some(furthest) = self.candidates.peek()
+        ranked.truncate(self.query.limit - 1);
+        ranked.insert(rank, Ranked { distance_m, haversine, slot, found });
+        if ranked.len() == self.query.limit
+            && let Some(furthest) = ranked.last()
         {
             self.haversine_max = self.haversine_max.min(furthest.haversine * (1.0 + ROUNDING));
         }
     }
-
-    fn into_neighbours(self) -> Vec<Neighbour> {
-        let fleet = self.fleet;
-        let neighbour = |Candidate { slot, fix, distance_m, .. }: Candidate<'_>| Neighbour {
-            driver: Arc::clone(fleet.driver(slot)),
-            fix,
-            distance_m,
-        };
-        self.candidates.into_sorted_vec().into_iter().map(neighbour).collect()
-    }
 }
-
-/// Ordered by distance, then by id.
-struct Candidate<'a> {
-    distance_m: f64,
-    haversine: f64,
-    slot: u32,
-    fix: Fix,
-    fleet: &'a Fleet,
-}
-
-impl Ord for Candidate<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let driver = |candidate: &Self| candidate.fleet.driver(candidate.slot).driver();
-        self.distance_m.total_cmp(&other.distance_m).then_with(|| driver(self).cmp(driver(other)))
-    }
-}
-
-impl PartialOrd for Candidate<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Candidate<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Candidate<'_> {}
-
-/// A part of the tree that is still to be searched, ordered by the floor of its distance.
-struct Waiting {
-    floor: f64,
-    link: Link,
-    cell: Cell,
-}
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.floor.total_cmp(&other.floor)
-    }
-}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Waiting {}
 
 #[cfg(test)]
 mod tests {
@@ -222,22 +223,23 @@ mod tests {
     use crate::geo::distance::distance_m;
     use crate::geo::testing::{bare, fix_at, key, mixed_key, position};
 
-    fn brute_force(fixes: &[Fix], query: &Nearest) -> Vec<Neighbour> {
+    /// A neighbour by name.
+    type Named = (Arc<DriverKey>, Fix, f64);
+
+    fn named(found: Vec<Neighbour<'_>>) -> Vec<Named> {
+        found.into_iter().map(|one| (Arc::clone(one.driver), one.fix, one.distance_m)).collect()
+    }
+
+    fn brute_force(fixes: &[Fix], query: &Nearest) -> Vec<Named> {
         let mut all: Vec<_> = fixes
             .iter()
             .enumerate()
-            .map(|(index, fix)| Neighbour {
-                driver: mixed_key(index),
-                fix: *fix,
-                distance_m: distance_m(query.position, fix.position),
-            })
-            .filter(|one| query.radius_m.is_none_or(|radius_m| one.distance_m <= radius_m))
-            .filter(|one| query.received_since.is_none_or(|since| one.fix.received_at >= since))
-            .filter(|one| query.received_before.is_none_or(|before| one.fix.received_at < before))
+            .map(|(index, fix)| (mixed_key(index), *fix, distance_m(query.position, fix.position)))
+            .filter(|(_, _, distance_m)| query.radius_m.is_none_or(|radius_m| *distance_m <= radius_m))
+            .filter(|(_, fix, _)| query.received_since.is_none_or(|since| fix.received_at >= since))
+            .filter(|(_, fix, _)| query.received_before.is_none_or(|before| fix.received_at < before))
             .collect();
-        all.sort_by(|one, other| {
-            one.distance_m.total_cmp(&other.distance_m).then_with(|| one.driver.driver().cmp(other.driver.driver()))
-        });
+        all.sort_by(|one, other| one.2.total_cmp(&other.2).then_with(|| one.0.driver().cmp(other.0.driver())));
         all.truncate(query.limit);
         all
     }
@@ -271,7 +273,7 @@ mod tests {
             for (position, limit, radius_m, since, before) in queries {
                 let (received_since, received_before) = (since.map(TimestampMs), before.map(TimestampMs));
                 let query = Nearest { position, limit, radius_m, received_since, received_before };
-                prop_assert_eq!(fleet.nearest(&query), brute_force(&fixes, &query));
+                prop_assert_eq!(named(fleet.nearest(&query)), brute_force(&fixes, &query));
             }
         }
     }
@@ -326,6 +328,6 @@ mod tests {
         fleet.tree.check(&fleet.records, 10_000);
         let query =
             Nearest { position: fix.position, limit: 20, radius_m: None, received_since: None, received_before: None };
-        assert_eq!(fleet.nearest(&query), brute_force(&vec![fix; 10_000], &query));
+        assert_eq!(named(fleet.nearest(&query)), brute_force(&vec![fix; 10_000], &query));
     }
 }

@@ -15,11 +15,12 @@ use crate::units::{Position, TimestampMs};
 /// Turns of a wait before the thread that is waited for is given the core.
 const SPINS_MAX: u32 = 64;
 
-/// A leaf of the tree and its depth.
+/// Where in the tree a driver is: a leaf, its depth, and the entry of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Home {
     pub(super) leaf: u32,
     pub(super) depth: u8,
+    pub(super) entry: u8,
 }
 
 /// See the module.
@@ -30,6 +31,7 @@ pub(super) struct Record {
     leaf: AtomicU32,
     words: [AtomicU64; 6],
     depth: AtomicU8,
+    entry: AtomicU8,
 }
 
 const _: () = assert!(size_of::<Record>() == 64, "a record is one cache line");
@@ -40,29 +42,40 @@ impl Record {
         unpack_position(self.words[0].load(Ordering::Relaxed))
     }
 
-    /// The latest fix, all of one writing. Waits only while a writer is in the middle of one.
+    /// The latest fix.
     pub(super) fn fix(&self) -> Fix {
+        self.snapshot().fix()
+    }
+
+    /// All of one writing. Waits only while a writer is in the middle of one.
+    pub(super) fn snapshot(&self) -> Snapshot {
         let mut spins = 0;
         loop {
             let before = self.sequence.load(Ordering::Acquire);
             let words = self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
             fence(Ordering::Acquire);
             if before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before {
-                return unpack(words);
+                return Snapshot(words);
             }
             wait(&mut spins);
         }
     }
 
-    /// Writes the fix if the driver stays in the cell of its leaf by it; otherwise leaves all as it was.
-    pub(super) fn write_in_cell(&self, fix: &Fix) -> bool {
+    /// Writes the fix if the driver stays in the cell of its leaf by it; otherwise leaves all as it was. `respot` is
+    /// to tell the entry of the leaf where in the cell the driver is now, if that has changed.
+    pub(super) fn write_in_cell(&self, fix: &Fix, respot: impl FnOnce(Home, u16)) -> bool {
         self.writing(|record| {
-            let stays = Place::new(record.position())
-                .shares_cell(Place::new(fix.position), record.depth.load(Ordering::Relaxed));
-            if stays {
-                record.store(fix);
+            let home = record.home();
+            let (old, new) = (Place::new(record.position()), Place::new(fix.position));
+            if !old.shares_cell(new, home.depth) {
+                return false;
             }
-            stays
+            record.store(fix);
+            let spot = new.spot(home.depth);
+            if spot != old.spot(home.depth) {
+                respot(home, spot);
+            }
+            true
         })
     }
 
@@ -80,14 +93,19 @@ impl Record {
         self.writing(|record| record.settle_in(choose(record.position())));
     }
 
-    /// The leaf. Only for whoever holds the tree's lock.
+    /// Where it is in the tree. Only for whoever holds the tree's lock, or is writing.
     pub(super) fn home(&self) -> Home {
-        Home { leaf: self.leaf.load(Ordering::Relaxed), depth: self.depth.load(Ordering::Relaxed) }
+        Home {
+            leaf: self.leaf.load(Ordering::Relaxed),
+            depth: self.depth.load(Ordering::Relaxed),
+            entry: self.entry.load(Ordering::Relaxed),
+        }
     }
 
     fn settle_in(&self, home: Home) {
         self.leaf.store(home.leaf, Ordering::Relaxed);
         self.depth.store(home.depth, Ordering::Relaxed);
+        self.entry.store(home.entry, Ordering::Relaxed);
     }
 
     fn store(&self, fix: &Fix) {
@@ -153,6 +171,24 @@ fn unpack_position(word: u64) -> Position {
     Position { latitude_e7: word as u32 as i32, longitude_e7: (word >> 32) as u32 as i32 }
 }
 
+/// What a record held at one instant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Snapshot([u64; 6]);
+
+impl Snapshot {
+    pub(super) fn position(&self) -> Position {
+        unpack_position(self.0[0])
+    }
+
+    pub(super) fn received_at(&self) -> TimestampMs {
+        TimestampMs(self.0[2] as i64)
+    }
+
+    pub(super) fn fix(&self) -> Fix {
+        unpack(self.0)
+    }
+}
+
 fn unpack(words: [u64; 6]) -> Fix {
     let [position, time, received_at, motion, quality, small] = words;
     let present = |bit: u64| small >> (48 + bit) & 1 == 1;
@@ -182,11 +218,17 @@ mod tests {
         #[test]
         fn a_fix_comes_back_whole(first in fix(), second in fix()) {
             let record = Record::default();
-            record.write(&first, Home { leaf: 7, depth: 0 });
+            let home = Home { leaf: 7, depth: 0, entry: 3 };
+            record.write(&first, home);
             prop_assert_eq!(record.fix(), first);
-            prop_assert!(record.write_in_cell(&second));
-            prop_assert_eq!(record.fix(), second);
-            prop_assert_eq!(record.home(), Home { leaf: 7, depth: 0 });
+            let mut spot = Place::new(first.position).spot(0);
+            let stayed = record.write_in_cell(&second, |respotted, new| {
+                assert_eq!(respotted, home);
+                spot = new;
+            });
+            prop_assert!(stayed);
+            prop_assert_eq!((record.fix(), record.home()), (second, home));
+            prop_assert_eq!(spot, Place::new(second.position).spot(0));
         }
     }
 }

@@ -12,7 +12,7 @@
 //!   once: whatever a search finds in a node by a link that is no longer there was announced since it began.
 
 use std::array;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::cells::{DEPTH_MAX, Place};
@@ -21,13 +21,33 @@ use super::record::{Home, Record};
 use super::slab::Slab;
 
 /// Drivers in a leaf, which then is one cache line.
-pub(super) const LEAF_DRIVERS_MAX: usize = 16;
+const LEAF_DRIVERS_MAX: usize = 10;
 /// Siblings with this many drivers together become one leaf. Half, lest a driver to and fro split and merge each time.
 const MERGE_DRIVERS_MAX: usize = LEAF_DRIVERS_MAX / 2;
 /// A leaf thinned out to this many is worth a look at its siblings.
-const THIN_DRIVERS_MAX: usize = MERGE_DRIVERS_MAX / 4;
+const THIN_DRIVERS_MAX: usize = MERGE_DRIVERS_MAX / 2;
 
-const ROOT: u32 = 0;
+/// A tree of the two that share nodes, log and lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Root {
+    /// Of drivers that are heard of.
+    Heard,
+    /// Of drivers that fell silent.
+    Silent,
+}
+
+impl Root {
+    /// Both.
+    pub(super) const ALL: [Self; 2] = [Self::Heard, Self::Silent];
+
+    /// The inner node of depth 0.
+    pub(super) fn node(self) -> u32 {
+        self as u32
+    }
+}
+
+/// No quarter's link, as it is that to a root.
+const NOTHING: u32 = 0;
 const EMPTY: u32 = u32::MAX;
 
 /// What is in a quarter of an inner node's cell.
@@ -42,7 +62,7 @@ impl Link {
     /// Even is an inner node, odd a leaf. Zero would be the root, which is nobody's quarter.
     fn unpack(word: u32) -> Self {
         match (word >> 1, word & 1) {
-            (ROOT, 0) => Self::Nothing,
+            (NOTHING, 0) => Self::Nothing,
             (node, 0) => Self::Inner(node),
             (node, _) => Self::Leaf(node),
         }
@@ -50,7 +70,7 @@ impl Link {
 
     fn pack(self) -> u32 {
         match self {
-            Self::Nothing => ROOT,
+            Self::Nothing => NOTHING,
             Self::Inner(node) => node << 1,
             Self::Leaf(node) => node << 1 | 1,
         }
@@ -79,25 +99,40 @@ impl Inner {
 #[derive(Debug)]
 #[repr(align(64))]
 struct Leaf {
-    entries: [AtomicU32; LEAF_DRIVERS_MAX],
+    slots: [AtomicU32; LEAF_DRIVERS_MAX],
+    /// Where in the cell each of them is, as [`Place::spot`] counts.
+    spots: [AtomicU16; LEAF_DRIVERS_MAX],
 }
+
+const _: () = assert!(size_of::<Leaf>() == 64, "a leaf is one cache line");
 
 impl Default for Leaf {
     fn default() -> Self {
-        Self { entries: array::from_fn(|_| AtomicU32::new(EMPTY)) }
+        Self { slots: array::from_fn(|_| AtomicU32::new(EMPTY)), spots: array::from_fn(|_| AtomicU16::new(0)) }
     }
 }
 
 impl Leaf {
     fn drivers(&self) -> impl Iterator<Item = u32> + '_ {
-        self.entries.iter().map(|entry| entry.load(Ordering::Acquire)).filter(|slot| *slot != EMPTY)
+        self.slots.iter().map(|slot| slot.load(Ordering::Acquire)).filter(|slot| *slot != EMPTY)
     }
 
-    /// Puts `new` in place of the first `old`, if there is one.
-    fn replace(&self, old: u32, new: u32) -> bool {
-        let entry = self.entries.iter().find(|entry| entry.load(Ordering::Relaxed) == old);
-        entry.map(|entry| entry.store(new, Ordering::Release)).is_some()
+    /// Puts a driver in the first entry that is free, whose number it returns.
+    fn put(&self, slot: u32, spot: u16) -> Option<u8> {
+        let entry = self.slots.iter().position(|entry| entry.load(Ordering::Relaxed) == EMPTY)?;
+        self.spots[entry].store(spot, Ordering::Release);
+        self.slots[entry].store(slot, Ordering::Release);
+        Some(entry as u8)
     }
+}
+
+/// What a leaf held when it was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entries {
+    /// The drivers that a search has to look at.
+    pub(super) slots: [Option<u32>; LEAF_DRIVERS_MAX],
+    /// Where in the cell each of them is, as [`Place::spot`] counts.
+    pub(super) spots: [u16; LEAF_DRIVERS_MAX],
 }
 
 /// See the module.
@@ -121,14 +156,11 @@ struct Numbers {
 impl Tree {
     pub(super) fn new() -> Self {
         let tree = Self::default();
-        tree.inners.grown_to(ROOT);
-        tree.numbers.lock().unwrap_or_else(PoisonError::into_inner).inners = ROOT + 1;
+        for root in Root::ALL {
+            tree.inners.grown_to(root.node());
+        }
+        tree.numbers.lock().unwrap_or_else(PoisonError::into_inner).inners = Root::ALL.len() as u32;
         tree
-    }
-
-    /// Where every search begins.
-    pub(super) fn root(&self) -> [Link; 4] {
-        self.quarters(ROOT)
     }
 
     /// The quarters of an inner node.
@@ -136,12 +168,23 @@ impl Tree {
         self.inners.at(inner).links()
     }
 
-    /// The drivers that a search has to look at in a leaf; it will look at those on the move by itself.
-    pub(super) fn drivers<'a>(&self, leaf: u32, watch: &'a mut Watch<'_>) -> impl Iterator<Item = u32> + use<'a> {
-        let slots = self.leaves.at(leaf).entries.each_ref().map(|entry| entry.load(Ordering::Acquire));
+    /// One quarter of an inner node.
+    pub(super) fn quarter(&self, inner: u32, quarter: usize) -> Link {
+        Link::unpack(self.inners.at(inner).quarters[quarter].load(Ordering::Acquire))
+    }
+
+    /// The entries of a leaf. A search passes over those whose driver is on the move, and looks at them by itself.
+    pub(super) fn entries(&self, leaf: u32, watch: &mut Watch<'_>) -> Entries {
+        let leaf = self.leaves.at(leaf);
+        let slots = leaf.slots.each_ref().map(|slot| slot.load(Ordering::Acquire));
+        let spots = leaf.spots.each_ref().map(|spot| spot.load(Ordering::Acquire));
         watch.catch_up();
-        let watch = &*watch;
-        slots.into_iter().filter(|slot| *slot != EMPTY && !watch.has(*slot))
+        Entries { slots: slots.map(|slot| if slot == EMPTY || watch.has(slot) { None } else { Some(slot) }), spots }
+    }
+
+    /// Tells the entry of a driver, whose record the caller is writing, where in the cell it is now.
+    pub(super) fn respot(&self, home: Home, spot: u16) {
+        self.leaves.at(home.leaf).spots[usize::from(home.entry)].store(spot, Ordering::Release);
     }
 
     /// Collects the moves that a search races with.
@@ -171,39 +214,40 @@ impl Drop for Edit<'_> {
 }
 
 impl Edit<'_> {
-    /// Enters a driver, whose record exists, in the leaf for `place`.
-    pub(super) fn enter(&mut self, slot: u32, place: Place) -> Home {
+    /// Enters a driver, whose record exists, in the leaf for `place` below a root.
+    pub(super) fn enter(&mut self, slot: u32, place: Place, root: Root) -> Home {
         self.tree.log.announce(slot);
-        let (mut node, mut depth) = (ROOT, 0);
+        let (mut node, mut depth) = (root.node(), 0);
         loop {
             let quarter = place.quarter(slot, depth);
             depth += 1;
             let inner = self.tree.inners.at(node);
-            match inner.link(quarter) {
-                Link::Inner(below) => node = below,
-                Link::Leaf(leaf) if self.tree.leaves.at(leaf).replace(EMPTY, slot) => return Home { leaf, depth },
-                Link::Leaf(leaf) => {
-                    node = self.split(leaf, depth);
-                    inner.set(quarter, Link::Inner(node));
-                    self.free_leaf(leaf);
+            let leaf = match inner.link(quarter) {
+                Link::Inner(below) => {
+                    node = below;
+                    continue;
                 }
-                Link::Nothing => {
-                    let leaf = self.new_leaf();
-                    self.tree.leaves.at(leaf).replace(EMPTY, slot);
-                    inner.set(quarter, Link::Leaf(leaf));
-                    return Home { leaf, depth };
-                }
+                Link::Leaf(leaf) => leaf,
+                Link::Nothing => self.new_leaf(),
+            };
+            if let Some(entry) = self.tree.leaves.at(leaf).put(slot, place.spot(depth)) {
+                inner.set(quarter, Link::Leaf(leaf));
+                return Home { leaf, depth, entry };
             }
+            node = self.split(leaf, depth);
+            inner.set(quarter, Link::Inner(node));
+            self.free_leaf(leaf);
         }
     }
 
     /// Takes a driver, which was entered elsewhere, out of the leaf that it was in at `place`.
-    pub(super) fn leave(&mut self, slot: u32, place: Place, home: Home) {
+    pub(super) fn leave(&mut self, slot: u32, place: Place, root: Root, home: Home) {
         let leaf = self.tree.leaves.at(home.leaf);
-        let was_there = leaf.replace(slot, EMPTY);
-        debug_assert!(was_there, "a record names the leaf that its driver is in");
+        let entry = &leaf.slots[usize::from(home.entry)];
+        debug_assert_eq!(entry.load(Ordering::Relaxed), slot, "a record names the entry that its driver is in");
+        entry.store(EMPTY, Ordering::Release);
         if leaf.drivers().count() <= THIN_DRIVERS_MAX {
-            self.thin_out(slot, place, home);
+            self.thin_out(slot, place, root, home);
         }
     }
 
@@ -215,23 +259,24 @@ impl Edit<'_> {
         tree.leaves.at(leaf).drivers().for_each(|slot| tree.log.announce(slot));
         for slot in tree.leaves.at(leaf).drivers() {
             records.at(slot).rehome(|position| {
-                let quarter = Place::new(position).quarter(slot, depth);
+                let place = Place::new(position);
+                let quarter = place.quarter(slot, depth);
                 let below = match inner.link(quarter) {
                     Link::Leaf(below) => below,
                     _ => self.new_leaf(),
                 };
-                tree.leaves.at(below).replace(EMPTY, slot);
+                let home = self.settle(slot, place, below, depth + 1);
                 inner.set(quarter, Link::Leaf(below));
-                Home { leaf: below, depth: depth + 1 }
+                home
             });
         }
         node
     }
 
     /// Takes nodes out of the tree, from a leaf that has few drivers left upwards, as far as they can be done without.
-    fn thin_out(&mut self, slot: u32, place: Place, home: Home) {
+    fn thin_out(&mut self, slot: u32, place: Place, root: Root, home: Home) {
         let tree = self.tree;
-        let mut path = [ROOT; DEPTH_MAX as usize];
+        let mut path = [root.node(); DEPTH_MAX as usize];
         for depth in 0..home.depth - 1 {
             let Link::Inner(below) = tree.inners.at(path[usize::from(depth)]).link(place.quarter(slot, depth)) else {
                 debug_assert!(false, "a leaf has an inner node at every depth above it");
@@ -276,10 +321,16 @@ impl Edit<'_> {
         slots[..count].iter().for_each(|slot| tree.log.announce(*slot));
         let merged = self.new_leaf();
         for slot in &slots[..count] {
-            tree.leaves.at(merged).replace(EMPTY, *slot);
-            self.records.at(*slot).rehome(|_| Home { leaf: merged, depth });
+            self.records.at(*slot).rehome(|position| self.settle(*slot, Place::new(position), merged, depth));
         }
         Some(Link::Leaf(merged))
+    }
+
+    /// Puts a driver in a leaf of this depth that has room for it.
+    fn settle(&self, slot: u32, place: Place, leaf: u32, depth: u8) -> Home {
+        let entry = self.tree.leaves.at(leaf).put(slot, place.spot(depth));
+        debug_assert!(entry.is_some(), "as many as were in one leaf have room in another");
+        Home { leaf, depth, entry: entry.unwrap_or_default() }
     }
 
     fn new_inner(&mut self) -> u32 {
@@ -313,7 +364,7 @@ impl Edit<'_> {
     }
 
     fn free_leaf(&mut self, leaf: u32) {
-        self.tree.leaves.at(leaf).entries.iter().for_each(|entry| entry.store(EMPTY, Ordering::Release));
+        self.tree.leaves.at(leaf).slots.iter().for_each(|entry| entry.store(EMPTY, Ordering::Release));
         self.numbers.leaves_free.push(leaf);
     }
 }
@@ -323,8 +374,10 @@ impl Tree {
     /// Checks that the tree holds `drivers` in the leaves of their records and positions, and no node too many.
     pub(super) fn check(&self, records: &Slab<Record>, drivers: u32) {
         let numbers = self.numbers.lock().unwrap();
-        let (mut inners, mut leaves, mut seen) = (1, 0, vec![false; drivers as usize]);
-        let mut rest: Vec<_> = (0..4).map(|quarter| (ROOT, quarter, super::cells::Cell::ROOT, 0_u8)).collect();
+        let (mut inners, mut leaves, mut seen) = (2, 0, vec![false; drivers as usize]);
+        let quarters = Root::ALL.into_iter().flat_map(|root| (0..4).map(move |quarter| (root.node(), quarter)));
+        let mut rest: Vec<_> =
+            quarters.map(|(node, quarter)| (node, quarter, super::cells::Cell::ROOT, 0_u8)).collect();
         while let Some((node, quarter, cell, depth)) = rest.pop() {
             let (cell, depth) = (cell.quarter(quarter), depth + 1);
             match self.inners.at(node).link(quarter) {
@@ -339,8 +392,13 @@ impl Tree {
                     assert_ne!(self.leaves.at(leaf).drivers().count(), 0);
                     for slot in self.leaves.at(leaf).drivers() {
                         assert!(!std::mem::replace(&mut seen[slot as usize], true));
-                        assert_eq!(records.at(slot).home(), Home { leaf, depth });
-                        assert!(cell.bounds().contains(records.at(slot).position()));
+                        let (home, position) = (records.at(slot).home(), records.at(slot).position());
+                        assert_eq!((home.leaf, home.depth), (leaf, depth));
+                        let entry = usize::from(home.entry);
+                        assert_eq!(self.leaves.at(leaf).slots[entry].load(Ordering::Relaxed), slot);
+                        let spot = self.leaves.at(leaf).spots[entry].load(Ordering::Relaxed);
+                        assert_eq!(spot, Place::new(position).spot(depth));
+                        assert!(cell.bounds().contains(position));
                     }
                 }
             }

@@ -6,7 +6,7 @@ use super::area::{Area, Relation};
 use super::cells::Cell;
 use super::fleet::Fleet;
 use super::moves::{Remainder, Watch};
-use super::tree::Link;
+use super::tree::{Link, Root};
 use crate::fix::Fix;
 use crate::ids::DriverKey;
 
@@ -54,7 +54,7 @@ impl Inside<'_> {
             let quarters = links.into_iter().enumerate().filter(|(_, link)| *link != Link::Nothing);
             waiting.extend(quarters.map(|(quarter, link)| (cell.quarter(quarter), known, link)));
         };
-        put(&mut waiting, Cell::ROOT, Relation::Across, self.fleet.tree.root());
+        put(&mut waiting, Cell::ROOT, Relation::Across, self.fleet.tree.quarters(Root::Heard.node()));
         while let Some((cell, known, link)) = waiting.pop()
             && self.found.len() < self.limit
         {
@@ -64,14 +64,14 @@ impl Inside<'_> {
                 (Relation::Apart, _) | (_, Link::Nothing) => {}
                 (_, Link::Inner(inner)) => put(&mut waiting, cell, relation, self.fleet.tree.quarters(inner)),
                 (Relation::Inside, Link::Leaf(leaf)) => {
-                    for slot in self.fleet.tree.drivers(leaf, watch) {
+                    for slot in self.fleet.tree.entries(leaf, watch).slots.into_iter().flatten() {
                         let fix = self.fleet.records.at(slot).fix();
                         // It may have left the cell since the leaf was read.
                         self.take(slot, fix, |area| bounds.contains(fix.position) || area.contains(fix.position));
                     }
                 }
                 (Relation::Across, Link::Leaf(leaf)) => {
-                    self.fleet.tree.drivers(leaf, watch).for_each(|slot| self.offer(slot));
+                    self.fleet.tree.entries(leaf, watch).slots.into_iter().flatten().for_each(|slot| self.offer(slot));
                 }
             }
         }

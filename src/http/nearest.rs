@@ -45,8 +45,8 @@ async fn get_nearest(
     let limit = query.as_ref().map_or(0, |query| query.limit);
     Ok(aside(limit, move || {
         let fleet = nearest.geo.fleet(principal.tenant.as_str());
-        let found = match (fleet, query) {
-            (Some(fleet), Some(query)) => fleet.nearest(&query),
+        let found = match (&fleet, &query) {
+            (Some(fleet), Some(query)) => fleet.nearest(query),
             _ => Vec::new(),
         };
         let drivers: Vec<_> = found
