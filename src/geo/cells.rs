@@ -138,14 +138,9 @@ impl Cell {
         [(0.0, 0.0), (step, 0.0), (0.0, step), (step, step)].map(|(east, north)| Part { east, north, side })
     }
 
-    /// For each [`Place::spot`] the part of the cell that holds all places there.
-    pub(super) fn spot_parts<const COUNT: usize>(self, spots: [u16; COUNT]) -> [Part; COUNT] {
-        let side = (self.side() >> SPOT_BITS) as f64;
-        spots.map(|spot| Part {
-            east: side * f64::from(spot & ((1 << SPOT_BITS) - 1)),
-            north: side * f64::from(spot >> SPOT_BITS),
-            side,
-        })
+    /// Steps along a side of what a [`Place::spot`] stands for.
+    pub(super) fn spot_side(self) -> f64 {
+        (self.side() >> SPOT_BITS) as f64
     }
 
     /// The latitudes and longitudes of the cell.
@@ -174,6 +169,15 @@ pub(super) struct Part {
     pub(super) side: f64,
 }
 
+impl Part {
+    /// All places at a [`Place::spot`] of a cell with this [`Cell::spot_side`].
+    #[inline]
+    pub(super) fn of_spot(spot: u16, side: f64) -> Self {
+        let (east, north) = (spot & ((1 << SPOT_BITS) - 1), spot >> SPOT_BITS);
+        Self { east: side * f64::from(east), north: side * f64::from(north), side }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -189,7 +193,7 @@ mod tests {
             for depth in 0..=DEPTH_MAX {
                 prop_assert!(cell.bounds().contains(here));
                 prop_assert_eq!(cell.bounds().contains(there), place.shares_cell(other, depth));
-                prop_assert!(cell.part_bounds(cell.spot_parts([place.spot(depth)])[0]).contains(here));
+                prop_assert!(cell.part_bounds(Part::of_spot(place.spot(depth), cell.spot_side())).contains(here));
                 prop_assert_eq!(Cell::around(place, depth), cell);
                 if depth < DEPTH_MAX {
                     cell = cell.quarter(place.quarter(slot, depth));

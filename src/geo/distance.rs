@@ -70,6 +70,7 @@ impl Origin {
     }
 
     /// `sin²` of half the angle to `to`.
+    #[inline]
     pub(super) fn haversine(&self, to: Position) -> f64 {
         let north_e7 = i64::from(to.latitude_e7) - i64::from(self.position.latitude_e7);
         let east_e7 = longitude_gap_e7(self.position.longitude_e7, to.longitude_e7);
@@ -120,6 +121,7 @@ impl Origin {
     }
 
     /// Measures parts of a cell.
+    #[inline]
     pub(super) fn ruler(&self, cell: Cell) -> Ruler<'_> {
         let side = cell.side();
         let south = i64::from(cell.y) - i64::from(self.place.y);
@@ -159,13 +161,12 @@ pub(super) struct Ruler<'a> {
 }
 
 impl Ruler<'_> {
-    /// For each part, a haversine that no place within it is below of.
-    pub(super) fn floors<const COUNT: usize>(&self, parts: [Part; COUNT]) -> [f64; COUNT] {
+    /// A haversine that no place within the part is below of.
+    #[inline]
+    pub(super) fn floor(&self, part: Part) -> f64 {
         match self.corner {
-            Some((west, south)) => {
-                parts.map(|part| self.origin.plane.floor(west + part.east, south + part.north, part.side))
-            }
-            None => parts.map(|part| self.origin.haversine_floor(&self.cell.part_bounds(part))),
+            Some((west, south)) => self.origin.plane.floor(west + part.east, south + part.north, part.side),
+            None => self.origin.haversine_floor(&self.cell.part_bounds(part)),
         }
     }
 }
@@ -196,6 +197,7 @@ impl Plane {
     }
 
     /// Of a square so many steps to the east and north of the origin.
+    #[inline]
     fn floor(&self, west: f64, south: f64, side: f64) -> f64 {
         let (east, north) = (west + side, south + side);
         let gap = |low: f64, high: f64| greater(greater(low, 1.0 - high), 0.0);

@@ -4,12 +4,10 @@
 //! as far as needed: as long as nothing outside the cell can be nearer than what waits inside, the rest of the map is
 //! not looked at. A cell waits under a floor of the distance to it.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
 use super::cells::{Cell, DEPTH_OF_PLACE, Place};
 use super::distance::Origin;
 use super::tree::{Link, Root, Tree};
+use super::waiting::{Waiting, WaitingCells};
 
 /// See the module.
 #[derive(Debug)]
@@ -23,12 +21,12 @@ pub(super) struct Frontier<'a> {
     depth: u8,
     /// A floor of the haversine to all else.
     outside: f64,
-    waiting: &'a mut BinaryHeap<Waiting>,
+    waiting: &'a mut WaitingCells,
 }
 
 impl<'a> Frontier<'a> {
     /// All leaves below a root. `waiting` is for the memory that it has, whatever it holds.
-    pub(super) fn new(tree: &'a Tree, root: Root, origin: &'a Origin, waiting: &'a mut BinaryHeap<Waiting>) -> Self {
+    pub(super) fn new(tree: &'a Tree, root: Root, origin: &'a Origin, waiting: &'a mut WaitingCells) -> Self {
         let place = origin.place();
         let (mut around, mut link, mut depth) = ([0; DEPTH_OF_PLACE as usize], Link::Inner(root.node()), 0);
         while let Link::Inner(node) = link
@@ -40,35 +38,33 @@ impl<'a> Frontier<'a> {
         }
         let cell = Cell::around(place, depth);
         waiting.clear();
-        waiting.push(Waiting { floor: 0.0, link, cell });
+        waiting.push(0.0, Waiting { link, cell });
         Self { tree, origin, place, around, depth, outside: origin.haversine_floor_outside(cell), waiting }
     }
 
     /// A floor of the haversine to all that is left.
     pub(super) fn floor(&self) -> f64 {
-        self.waiting
-            .peek()
-            .map_or(self.outside, |first| if first.floor < self.outside { first.floor } else { self.outside })
+        let floor = self.waiting.floor();
+        if floor < self.outside { floor } else { self.outside }
     }
 
     /// The next leaf and its cell, unless all that is left is further than a haversine.
     pub(super) fn next_leaf(&mut self, haversine_max: f64) -> Option<(u32, Cell)> {
-        while self.floor() <= haversine_max {
-            let Some(Waiting { link, cell, .. }) = self.pop_before_outside() else {
+        loop {
+            if self.floor() > haversine_max {
+                return None;
+            }
+            if self.outside < self.waiting.floor() {
                 self.climb(haversine_max);
                 continue;
-            };
+            }
+            let Waiting { link, cell } = self.waiting.pop()?;
             match link {
                 Link::Nothing => {}
                 Link::Inner(inner) => self.wait_for(self.tree.quarters(inner), cell, haversine_max),
                 Link::Leaf(leaf) => return Some((leaf, cell)),
             }
         }
-        None
-    }
-
-    fn pop_before_outside(&mut self) -> Option<Waiting> {
-        if self.waiting.peek()?.floor <= self.outside { self.waiting.pop() } else { None }
     }
 
     /// Takes in the three quarters around the cell that has been taken in so far.
@@ -82,41 +78,15 @@ impl<'a> Frontier<'a> {
     }
 
     fn wait_for(&mut self, links: [Link; 4], cell: Cell, haversine_max: f64) {
-        let floors = self.origin.ruler(cell).floors(cell.quarter_parts());
+        let (ruler, parts) = (self.origin.ruler(cell), cell.quarter_parts());
         for quarter in 0..links.len() {
-            let (link, floor) = (links[quarter], floors[quarter]);
-            if link != Link::Nothing && floor <= haversine_max {
-                self.waiting.push(Waiting { floor, link, cell: cell.quarter(quarter) });
+            if links[quarter] == Link::Nothing {
+                continue;
+            }
+            let floor = ruler.floor(parts[quarter]);
+            if floor <= haversine_max {
+                self.waiting.push(floor, Waiting { link: links[quarter], cell: cell.quarter(quarter) });
             }
         }
     }
 }
-
-/// A part of the tree, the greater the lower the floor of its haversine.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting {
-    floor: f64,
-    link: Link,
-    cell: Cell,
-}
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // Floors are never below zero, and so ordered as their bits are.
-        other.floor.to_bits().cmp(&self.floor.to_bits())
-    }
-}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Waiting {}

@@ -23,6 +23,7 @@ mod slab;
 #[cfg(test)]
 mod testing;
 mod tree;
+mod waiting;
 mod within;
 
 use std::sync::Arc;

@@ -1,16 +1,17 @@
 //! The k nearest drivers to a place, exactly: best first through the tree, by a floor of the distance to each cell.
 
 use std::cell::Cell;
-use std::collections::BinaryHeap;
+use std::mem;
 use std::sync::Arc;
-use std::{hint, mem};
 
+use super::cells::Part;
 use super::distance::{Origin, ROUNDING, haversine_of_distance};
 use super::fleet::Fleet;
-use super::frontier::{Frontier, Waiting};
+use super::frontier::Frontier;
 use super::moves::{Remainder, Watch};
 use super::record::Snapshot;
 use super::tree::Root;
+use super::waiting::WaitingCells;
 use crate::fix::Fix;
 use crate::ids::DriverKey;
 use crate::units::{Position, TimestampMs};
@@ -61,7 +62,7 @@ impl Fleet {
         let scratch = best.scratch;
         let neighbour = |one: &Ranked| Neighbour {
             driver: self.driver(one.slot),
-            fix: one.found.fix(),
+            fix: scratch.found[one.found_at as usize].fix(),
             distance_m: one.distance_m,
         };
         let neighbours = scratch.ranked.iter().map(neighbour).collect();
@@ -72,7 +73,7 @@ impl Fleet {
     }
 }
 
-/// Records that are asked for at once, so that the waits for memory overlap: they are most of what a search takes.
+/// Records that are asked for at once.
 const BATCH_MAX: usize = 32;
 
 /// Items of each kind that a thread keeps room for between searches.
@@ -85,11 +86,15 @@ thread_local! {
 /// The memory of a search, which the thread's next one uses again: allocating it took as long as searching.
 #[derive(Debug, Default)]
 struct Scratch {
-    waiting: BinaryHeap<Waiting>,
+    waiting: WaitingCells,
     /// Drivers met in leaves, whose records have not been looked at.
     met: Vec<Met>,
+    /// Those of them who are looked at next.
+    due: Vec<Met>,
     /// The nearest so far, by distance, then by id.
     ranked: Vec<Ranked>,
+    /// What their records held, each at the place that its rank names.
+    found: Vec<Snapshot>,
 }
 
 impl Scratch {
@@ -111,7 +116,7 @@ struct Ranked {
     distance_m: f64,
     haversine: f64,
     slot: u32,
-    found: Snapshot,
+    found_at: u32,
 }
 
 /// The nearest so far.
@@ -128,7 +133,9 @@ impl<'a> Best<'a> {
     fn new(fleet: &'a Fleet, query: &'a Nearest, origin: &'a Origin, mut scratch: Scratch) -> Self {
         let haversine_max = query.radius_m.map_or(1.0, haversine_of_distance) * (1.0 + ROUNDING);
         scratch.met.clear();
+        scratch.due.clear();
         scratch.ranked.clear();
+        scratch.found.clear();
         Self { fleet, query, origin, haversine_max, scratch }
     }
 
@@ -136,15 +143,14 @@ impl<'a> Best<'a> {
         let mut waiting = mem::take(&mut self.scratch.waiting);
         let mut frontier = Frontier::new(&self.fleet.tree, root, self.origin, &mut waiting);
         while let Some((leaf, cell)) = frontier.next_leaf(self.haversine_max) {
-            let entries = self.fleet.tree.entries(leaf, watch);
-            let floors = self.origin.ruler(cell).floors(cell.spot_parts(entries.spots));
-            for (slot, floor) in entries.slots.into_iter().zip(floors) {
-                if let Some(slot) = slot
-                    && floor <= self.haversine_max
-                {
-                    self.scratch.met.push(Met { floor, slot });
+            let (ruler, side) = (self.origin.ruler(cell), cell.spot_side());
+            let (met, haversine_max) = (&mut self.scratch.met, self.haversine_max);
+            self.fleet.tree.visit(leaf, watch, |slot, spot| {
+                let floor = ruler.floor(Part::of_spot(spot, side));
+                if floor <= haversine_max {
+                    met.push(Met { floor, slot });
                 }
-            }
+            });
             self.judge(frontier.floor());
         }
         self.judge(f64::INFINITY);
@@ -153,33 +159,40 @@ impl<'a> Best<'a> {
 
     /// Looks at the records of those met who are nearer than anybody that is still to be met, once they are as many as
     /// are wanted.
-    fn judge(&mut self, haversine_max: f64) {
+    ///
+    /// All records are asked for before the first is looked at, so that the waits for memory overlap: they are most of
+    /// what a search takes. What can hardly be predicted is counted and not branched on, which is most of the rest.
+    fn judge(&mut self, floor_of_rest: f64) {
+        let haversine_max = self.haversine_max;
+        let is_due = |met: &Met| met.floor <= floor_of_rest && met.floor <= haversine_max;
         let wanted = (self.query.limit - self.scratch.ranked.len()).clamp(1, BATCH_MAX);
-        let is_due = |met: &Met| met.floor <= haversine_max;
-        if haversine_max < f64::INFINITY && self.scratch.met.iter().filter(|met| is_due(met)).count() < wanted {
+        let Scratch { met, due, .. } = &mut self.scratch;
+        if met.iter().map(|one| usize::from(is_due(one))).sum::<usize>() < wanted && floor_of_rest < f64::INFINITY {
             return;
         }
-        loop {
-            let mut batch = [0; BATCH_MAX];
-            let (mut count, mut at) = (0, 0);
-            while at < self.scratch.met.len() && count < BATCH_MAX {
-                let met = self.scratch.met[at];
-                if met.floor > self.haversine_max {
-                    self.scratch.met.swap_remove(at);
-                } else if is_due(&met) {
-                    self.scratch.met.swap_remove(at);
-                    hint::black_box(self.fleet.records.at(met.slot).position());
-                    batch[count] = met.slot;
-                    count += 1;
-                } else {
-                    at += 1;
+        due.clear();
+        due.extend_from_slice(met);
+        let (mut due_count, mut kept_count) = (0, 0);
+        for at in 0..met.len() {
+            let one = met[at];
+            due[due_count] = one;
+            due_count += usize::from(is_due(&one));
+            met[kept_count] = one;
+            kept_count += usize::from(one.floor > floor_of_rest && one.floor <= haversine_max);
+        }
+        met.truncate(kept_count);
+        due.truncate(due_count);
+        let mut due = mem::take(due);
+        for batch in due.chunks(BATCH_MAX) {
+            batch.iter().for_each(|one| self.fleet.touch(one.slot));
+            for one in batch {
+                if one.floor <= self.haversine_max {
+                    self.offer(one.slot);
                 }
             }
-            batch[..count].iter().for_each(|slot| self.offer(*slot));
-            if count < BATCH_MAX {
-                return;
-            }
         }
+        due.clear();
+        self.scratch.due = due;
     }
 
     /// Takes the driver among the nearest if it belongs there.
@@ -197,16 +210,23 @@ impl<'a> Best<'a> {
             return;
         }
         let driver = |slot| self.fleet.driver(slot).driver();
-        let ranked = &mut self.scratch.ranked;
-        // Drivers come nearly in order, so that those to make room are few.
+        let Scratch { ranked, found: all_found, .. } = &mut self.scratch;
         let rank = ranked.partition_point(|other| {
-            other.distance_m.total_cmp(&distance_m).then_with(|| driver(other.slot).cmp(driver(slot))).is_lt()
+            other.distance_m < distance_m || other.distance_m == distance_m && driver(other.slot) < driver(slot)
         });
         if rank == self.query.limit {
             return;
         }
-        ranked.truncate(self.query.limit - 1);
-        ranked.insert(rank, Ranked { distance_m, haversine, slot, found });
+        let found_at = if ranked.len() < self.query.limit {
+            all_found.push(found);
+            all_found.len() as u32 - 1
+        } else {
+            let last = ranked.remove(ranked.len() - 1);
+            all_found[last.found_at as usize] = found;
+            last.found_at
+        };
+        // They come nearly in order, so that those to make room are few.
+        ranked.insert(rank, Ranked { distance_m, haversine, slot, found_at });
         if ranked.len() == self.query.limit
             && let Some(furthest) = ranked.last()
         {

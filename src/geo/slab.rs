@@ -26,6 +26,7 @@ impl<T> Default for Slab<T> {
 
 impl<T: Default> Slab<T> {
     /// The item of a number that [`Slab::grown_to`] was called with before; others may panic.
+    #[inline]
     pub(super) fn at(&self, index: u32) -> &T {
         let (row, piece, item) = locate(index);
         let pieces = self.rows[row].get().expect("numbers are handed out after their piece was allocated");
@@ -41,6 +42,7 @@ impl<T: Default> Slab<T> {
     }
 }
 
+#[inline]
 fn locate(index: u32) -> (usize, usize, usize) {
     let shifted = index as usize + FIRST_ROW;
     let row = (shifted.ilog2() - FIRST_ROW.ilog2()) as usize;

@@ -126,15 +126,6 @@ impl Leaf {
     }
 }
 
-/// What a leaf held when it was read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entries {
-    /// The drivers that a search has to look at.
-    pub(super) slots: [Option<u32>; LEAF_DRIVERS_MAX],
-    /// Where in the cell each of them is, as [`Place::spot`] counts.
-    pub(super) spots: [u16; LEAF_DRIVERS_MAX],
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
@@ -173,13 +164,24 @@ impl Tree {
         Link::unpack(self.inners.at(inner).quarters[quarter].load(Ordering::Acquire))
     }
 
-    /// The entries of a leaf. A search passes over those whose driver is on the move, and looks at them by itself.
-    pub(super) fn entries(&self, leaf: u32, watch: &mut Watch<'_>) -> Entries {
+    /// Shows a search the drivers of a leaf, each with its [`Place::spot`]; it will look at those on the move by itself.
+    #[inline]
+    pub(super) fn visit(&self, leaf: u32, watch: &mut Watch<'_>, mut show: impl FnMut(u32, u16)) {
         let leaf = self.leaves.at(leaf);
         let slots = leaf.slots.each_ref().map(|slot| slot.load(Ordering::Acquire));
         let spots = leaf.spots.each_ref().map(|spot| spot.load(Ordering::Acquire));
         watch.catch_up();
-        Entries { slots: slots.map(|slot| if slot == EMPTY || watch.has(slot) { None } else { Some(slot) }), spots }
+        // Free entries are where nobody can predict them, so they are written over and not branched on.
+        let (mut taken, mut count) = ([(0, 0); LEAF_DRIVERS_MAX], 0);
+        for (slot, spot) in slots.into_iter().zip(spots) {
+            taken[count % LEAF_DRIVERS_MAX] = (slot, spot);
+            count += usize::from(slot != EMPTY);
+        }
+        for (slot, spot) in &taken[..count] {
+            if !watch.has(*slot) {
+                show(*slot, *spot);
+            }
+        }
     }
 
     /// Tells the entry of a driver, whose record the caller is writing, where in the cell it is now.

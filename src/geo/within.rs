@@ -64,14 +64,15 @@ impl Inside<'_> {
                 (Relation::Apart, _) | (_, Link::Nothing) => {}
                 (_, Link::Inner(inner)) => put(&mut waiting, cell, relation, self.fleet.tree.quarters(inner)),
                 (Relation::Inside, Link::Leaf(leaf)) => {
-                    for slot in self.fleet.tree.entries(leaf, watch).slots.into_iter().flatten() {
-                        let fix = self.fleet.records.at(slot).fix();
+                    let fleet = self.fleet;
+                    fleet.tree.visit(leaf, watch, |slot, _| {
+                        let fix = fleet.records.at(slot).fix();
                         // It may have left the cell since the leaf was read.
                         self.take(slot, fix, |area| bounds.contains(fix.position) || area.contains(fix.position));
-                    }
+                    });
                 }
                 (Relation::Across, Link::Leaf(leaf)) => {
-                    self.fleet.tree.entries(leaf, watch).slots.into_iter().flatten().for_each(|slot| self.offer(slot));
+                    self.fleet.tree.visit(leaf, watch, |slot, _| self.offer(slot));
                 }
             }
         }
