@@ -2,69 +2,18 @@
 //!
 //! `cargo bench --bench geo`
 
-use std::f64::consts::TAU;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use rhumb::fix::Fix;
 use rhumb::geo::{Area, Fleet, Nearest, Slot};
 use rhumb::ids::{DriverId, DriverKey, TenantId};
-use rhumb::units::{Position, TimestampMs};
+use rhumb::units::Position;
 
-/// A sequence of numbers that look random and are the same in every run (splitmix64).
-struct Numbers(u64);
+mod places;
 
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From 0 to below 1.
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
-fn at(latitude: f64, longitude: f64) -> Position {
-    Position::from_degrees(latitude, longitude).expect("the benches stay on the map")
-}
-
-fn in_degree_square(numbers: &mut Numbers) -> Position {
-    at(52.0 + numbers.share(), 20.5 + numbers.share())
-}
-
-/// A hundred towns, each denser towards its middle.
-fn in_towns(numbers: &mut Numbers) -> Position {
-    let town = Numbers(numbers.next() % 100).next();
-    let (latitude, longitude) = (40.0 + (town % 1_500) as f64 / 100.0, (town >> 32) as f64 % 2_500.0 / 100.0);
-    let (radius, angle) = (numbers.share().powi(3) * 0.1, numbers.share() * TAU);
-    at(latitude + radius * angle.sin(), longitude + radius * angle.cos())
-}
-
-fn worldwide(numbers: &mut Numbers) -> Position {
-    at((numbers.share() * 2.0 - 1.0).asin().to_degrees(), numbers.share() * 360.0 - 180.0)
-}
-
-fn fix(position: Position, time_ms: i64) -> Fix {
-    Fix {
-        time: TimestampMs(time_ms),
-        received_at: TimestampMs(time_ms),
-        position,
-        speed_mmps: Some(8_300),
-        heading_cdeg: Some(27_000),
-        altitude_cm: None,
-        accuracy_cm: Some(500),
-        hdop_centi: None,
-        seq: None,
-        battery_percent: Some(80),
-        satellites: Some(9),
-    }
-}
+use places::{Numbers, fix, in_degree_square, in_towns, worldwide};
 
 struct Town {
     fleet: Fleet,
@@ -100,14 +49,44 @@ fn nearest(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(name, count), |bencher| {
                 bencher.iter(|| {
                     let position = place(&mut numbers);
-                    let query =
-                        Nearest { position, limit: 10, radius_m: None, received_since: None, received_before: None };
+                    let query = Nearest::new(position, 10);
                     town.fleet.nearest(black_box(&query)).len()
                 });
             });
         }
     }
     group.finish();
+}
+
+/// With filters: half of the fleet is busy, a tenth has the tag.
+fn filtered(criterion: &mut Criterion) {
+    let count = 1_000_000;
+    let town = town(count, in_degree_square);
+    for index in 0..count {
+        let tags: &[&str] = if index % 10 == 0 { &["van"] } else { &[] };
+        let driver = DriverId::new(&format!("d{index}")).expect("an id");
+        town.fleet.set_traits(&driver, tags, index % 2 == 0).expect("two sets of tags");
+    }
+    let mut group = criterion.benchmark_group("10 nearest of 1000000");
+    let mut numbers = Numbers(2);
+    let mut bench = |name: &str, ask: fn(Position) -> Nearest<'static>| {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| town.fleet.nearest(black_box(&ask(in_degree_square(&mut numbers)))).len());
+        });
+    };
+    bench("available", |at| Nearest { on_shipment: Some(false), ..Nearest::new(at, 10) });
+    bench("one tag", |at| Nearest { tags: &["van"], ..Nearest::new(at, 10) });
+    bench("500 m", |at| Nearest { radius_m: Some(500.0), ..Nearest::new(at, 10) });
+    bench("1000 nearest", |at| Nearest::new(at, 1_000));
+    group.finish();
+}
+
+fn density(criterion: &mut Criterion) {
+    let town = town(1_000_000, in_degree_square);
+    let area = Area::bounding_box(20.5, 52.0, 21.5, 53.0).expect("a box");
+    criterion.bench_function("density of 1000000 at zoom 10", |bencher| {
+        bencher.iter(|| town.fleet.density(black_box(&area), 10, false).map(|cells| cells.len()));
+    });
 }
 
 fn within(criterion: &mut Criterion) {
@@ -131,6 +110,15 @@ fn update(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("cell stays", count), |bencher| {
             bencher.iter(|| {
                 let (slot, position) = town.drivers[numbers.next() as usize % count];
+                time_ms += 1;
+                town.fleet.update(slot, black_box(&fix(position, time_ms)));
+            });
+        });
+        // A metre or two to and fro, which its leaf has to be told.
+        group.bench_function(BenchmarkId::new("cell stays, moved", count), |bencher| {
+            bencher.iter(|| {
+                let (slot, mut position) = town.drivers[numbers.next() as usize % count];
+                position.latitude_e7 += (numbers.next() % 300) as i32 - 150;
                 time_ms += 1;
                 town.fleet.update(slot, black_box(&fix(position, time_ms)));
             });
@@ -180,5 +168,5 @@ fn short() -> Criterion {
         .measurement_time(Duration::from_secs(2))
 }
 
-criterion_group! { name = benches; config = short(); targets = memory, nearest, within, update }
+criterion_group! { name = benches; config = short(); targets = memory, nearest, filtered, within, density, update }
 criterion_main!(benches);

@@ -95,6 +95,11 @@ impl Area {
             })
     }
 
+    /// Boxes that together hold all of it.
+    pub(super) fn boxes(&self) -> &[GeoBox] {
+        &self.boxes
+    }
+
     pub(super) fn relation(&self, cell: &GeoBox) -> Relation {
         if !self.boxes.iter().any(|area| area.meets(cell)) {
             return Relation::Apart;

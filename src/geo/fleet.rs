@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::cells::Place;
 use super::names::Names;
+use super::presence::Presence;
+use super::profiles::Profiles;
 use super::record::{Home, Record};
 use super::slab::Slab;
 use super::tree::{Root, Tree};
@@ -25,12 +27,21 @@ pub struct Fleet {
     names: Names,
     pub(super) records: Slab<Record>,
     pub(super) tree: Tree,
+    pub(super) profiles: Profiles,
+    pub(super) presence: Presence,
     drivers: AtomicU32,
 }
 
 impl Default for Fleet {
     fn default() -> Self {
-        Self { names: Names::default(), records: Slab::default(), tree: Tree::new(), drivers: AtomicU32::new(0) }
+        Self {
+            names: Names::default(),
+            records: Slab::default(),
+            tree: Tree::new(),
+            profiles: Profiles::default(),
+            presence: Presence::default(),
+            drivers: AtomicU32::new(0),
+        }
     }
 }
 
@@ -43,7 +54,9 @@ impl Fleet {
     pub fn join(&self, driver: Arc<DriverKey>, fix: &Fix) -> Slot {
         let name = Arc::clone(&driver);
         let (slot, is_new) = self.names.slot_or_place(name.driver().as_str(), || self.place(driver, fix));
-        if !is_new {
+        if is_new {
+            self.take_expected(name.driver().as_str(), slot);
+        } else {
             self.update(Slot(slot), fix);
         }
         Slot(slot)
@@ -55,32 +68,47 @@ impl Fleet {
         assert!(slot < DRIVERS_MAX, "a fleet is full");
         self.names.set(slot, driver);
         let record = self.records.grown_to(slot);
-        record.write(fix, Home::default());
-        let home = edit.enter(slot, Place::new(fix.position), Root::Heard);
+        let root = self.presence.root_of(fix.received_at);
+        record.write(fix, Home { root, ..Home::default() });
+        let home = edit.enter(slot, Place::new(fix.position), root);
         record.rehome(|_| home);
+        drop(edit);
+        if root == Root::Heard {
+            self.presence.arm(slot, record, fix.received_at);
+        }
         self.drivers.store(slot + 1, Ordering::Release);
         slot
     }
 
     /// Makes this the driver's latest fix. Never waits for readers; for other writers only if the driver changes its
-    /// cell. Whether the fix is newer than the one before is the caller's to know.
+    /// cell, or comes back after a silence. Whether the fix is newer than the one before is the caller's to know.
     pub fn update(&self, slot: Slot, fix: &Fix) {
         let record = self.records.at(slot.0);
-        if !record.write_in_cell(fix, |home, spot| self.tree.respot(home, spot)) {
+        if !self.write_in_cell(record, fix) {
             self.relocate(slot.0, record, fix);
         }
+    }
+
+    fn write_in_cell(&self, record: &Record, fix: &Fix) -> bool {
+        let root = || self.presence.root_of(fix.received_at);
+        record.write_in_cell(fix, root, |home, spot| self.tree.respot(home, spot))
     }
 
     fn relocate(&self, slot: u32, record: &Record, fix: &Fix) {
         let mut edit = self.tree.edit(&self.records);
         // The cell may have become another since; under the lock it stays.
-        if record.write_in_cell(fix, |home, spot| self.tree.respot(home, spot)) {
+        if self.write_in_cell(record, fix) {
             return;
         }
         let (old_home, old_place) = (record.home(), Place::new(record.position()));
-        let home = edit.enter(slot, Place::new(fix.position), Root::Heard);
+        let root = self.presence.root_of(fix.received_at);
+        let home = edit.enter(slot, Place::new(fix.position), root);
         record.write(fix, home);
-        edit.leave(slot, old_place, Root::Heard, old_home);
+        edit.leave(slot, old_place, old_home);
+        drop(edit);
+        if (old_home.root, root) == (Root::Silent, Root::Heard) {
+            self.presence.came_back(slot, record, fix.received_at);
+        }
     }
 
     /// A driver's latest fix; `None` if it never joined.
@@ -104,6 +132,11 @@ impl Fleet {
         self.len() == 0
     }
 
+    /// The slot of a driver that joined.
+    pub(super) fn slot(&self, driver: &str) -> Option<u32> {
+        self.names.slot(driver)
+    }
+
     pub(super) fn slots(&self) -> std::ops::Range<u32> {
         0..self.drivers.load(Ordering::Acquire)
     }
@@ -123,7 +156,7 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::sync::atomic::{AtomicBool, AtomicU64};
+    use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -132,7 +165,7 @@ mod tests {
     use super::*;
     use crate::geo::testing::{bare, fix, fix_at, key, mixed_key};
     use crate::geo::{Area, Nearest};
-    use crate::units::Position;
+    use crate::units::{Position, TimestampMs};
 
     #[test]
     fn whoever_joins_again_keeps_the_slot() {
@@ -172,11 +205,12 @@ mod tests {
         if driver < STANDING {
             return bare(place_at(driver, 0), 0);
         }
-        Fix { seq: Some(step as u32), ..bare(place_at(driver, step), step) }
+        let received_at = TimestampMs(step * 1_000);
+        Fix { seq: Some(step as u32), received_at, ..bare(place_at(driver, step), step) }
     }
 
-    /// Two writers hammer their halves of the fleet while readers look: whoever is in the fleet is found, once, with a
-    /// place and a time that belong together.
+    /// Two writers hammer their halves of the fleet, and drivers fall silent and come back, while readers look: whoever is
+    /// in the fleet is found, once, with a place and a time that belong together.
     #[test]
     fn no_reader_loses_a_driver_or_tears_a_fix() {
         let fleet = Fleet::default();
@@ -194,24 +228,33 @@ mod tests {
             seen
         };
         let (stopped, writes, reads) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+        let (latest_step, silenced) = (AtomicI64::new(0), AtomicU64::new(0));
         thread::scope(|scope| {
             for writer in 0..2 {
-                let (slots, fleet, stopped, writes) = (&slots, &fleet, &stopped, &writes);
+                let (slots, fleet, stopped, writes, latest_step) = (&slots, &fleet, &stopped, &writes, &latest_step);
                 scope.spawn(move || {
                     for step in 1.. {
                         for driver in (STANDING..DRIVERS).filter(|driver| driver % 2 == writer) {
                             fleet.update(slots[driver], &fix_of(driver, step));
                             writes.fetch_add(1, Ordering::Relaxed);
                         }
+                        latest_step.fetch_max(step, Ordering::Relaxed);
                         if stopped.load(Ordering::Relaxed) {
                             break;
                         }
                     }
                 });
             }
+            scope.spawn(|| {
+                while !stopped.load(Ordering::Relaxed) {
+                    // So near to now that drivers are caught in the middle of a round, and return with the next.
+                    let online_since = TimestampMs(latest_step.load(Ordering::Relaxed) * 1_000);
+                    silenced.fetch_add(fleet.advance(online_since).drivers.len() as u64, Ordering::Relaxed);
+                }
+            });
             let readers: Vec<_> = (0..2)
                 .map(|reader| {
-                    let (fleet, reads, checked) = (&fleet, &reads, &checked);
+                    let (fleet, reads, checked, latest_step) = (&fleet, &reads, &checked, &latest_step);
                     scope.spawn(move || {
                         let end = Instant::now() + Duration::from_millis(1_200);
                         let world = Area::bounding_box(-180.0, -90.0, 180.0, 90.0).unwrap();
@@ -221,13 +264,7 @@ mod tests {
                             }
                             let standing = turn % STANDING;
                             let position = place_at(standing, 0);
-                            let query = |limit| Nearest {
-                                position,
-                                limit,
-                                radius_m: None,
-                                received_since: None,
-                                received_before: None,
-                            };
+                            let query = |limit| Nearest::new(position, limit);
                             let nearest = |limit| -> Vec<_> {
                                 let found = fleet.nearest(&query(limit));
                                 assert!(found.is_sorted_by(|one, other| one.distance_m <= other.distance_m));
@@ -235,6 +272,10 @@ mod tests {
                             };
                             assert!(checked(nearest(3), Some(3)).contains(&standing), "a driver that stands is lost");
                             checked(nearest(DRIVERS), Some(DRIVERS));
+                            let since = TimestampMs(latest_step.load(Ordering::Relaxed) * 1_000);
+                            let online = fleet.nearest(&Nearest { received_since: Some(since), ..query(DRIVERS) });
+                            assert!(online.iter().all(|one| one.fix.received_at >= since));
+                            assert_eq!(fleet.count_within(&world), DRIVERS);
                             let within = fleet.within(&world, usize::MAX);
                             checked(within.into_iter().map(|one| (one.driver, one.fix)).collect(), Some(DRIVERS));
                             let driver = mixed_key(turn % DRIVERS);
@@ -251,5 +292,6 @@ mod tests {
         });
         fleet.tree.check(&fleet.records, DRIVERS as u32);
         assert!(reads.into_inner() > 10 && writes.into_inner() > 1_000);
+        assert!(silenced.into_inner() > 100 && fleet.returns() > 100);
     }
 }

@@ -6,7 +6,8 @@
 
 use super::cells::{Cell, DEPTH_OF_PLACE, Place};
 use super::distance::Origin;
-use super::tree::{Link, Root, Tree};
+use super::nodes::Link;
+use super::tree::{Root, Tree};
 use super::waiting::{Waiting, WaitingCells};
 
 /// See the module.

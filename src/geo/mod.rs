@@ -12,18 +12,26 @@
 
 mod area;
 mod cells;
+mod density;
 mod distance;
 mod fleet;
 mod frontier;
+#[cfg(test)]
+mod interleaved;
 mod moves;
 mod names;
 mod nearest;
+mod nodes;
+mod presence;
+mod profiles;
 mod record;
 mod slab;
+mod steps;
 #[cfg(test)]
 mod testing;
 mod tree;
 mod waiting;
+mod wheel;
 mod within;
 
 use std::sync::Arc;
@@ -31,9 +39,12 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 pub use self::area::{Area, InvalidArea, VERTICES_MAX};
+pub use self::density::{DENSITY_CELLS_MAX, DensityCell, InvalidGrid, ZOOM_MAX};
 pub use self::distance::{EARTH_RADIUS_M, distance_m};
 pub use self::fleet::{Fleet, Slot};
-pub use self::nearest::{Nearest, Neighbour};
+pub use self::nearest::{After, Nearest, Neighbour};
+pub use self::presence::{LOOKS_MAX, Silenced};
+pub use self::profiles::{TAG_SETS_MAX, TooManyTagSets};
 pub use self::within::Found;
 use crate::ids::TenantId;
 

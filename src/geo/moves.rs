@@ -21,6 +21,8 @@ use std::array;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::steps::step;
+
 /// Announcements that a search may be behind; at 100,000 moves a second a sleep of 10 ms.
 const RING: usize = 1_024;
 
@@ -49,10 +51,12 @@ impl MoveLog {
         // Release: who reads this entry knows of all announcements before, and so how far the ring has come.
         self.ring[number as usize % RING].store(slot, Ordering::Release);
         self.announced.store(number + 1, Ordering::Release);
+        step();
     }
 
     /// Says that all that was announced is done. Only for whoever holds the tree's lock.
     pub(super) fn settle(&self) {
+        step();
         self.settled.store(self.announced.load(Ordering::Relaxed), Ordering::Release);
     }
 
@@ -89,7 +93,9 @@ impl Watch<'_> {
 
     /// Ends the watch: what is left to look at in the records, besides what was `found`.
     pub(super) fn finish(mut self, found: impl Iterator<Item = u32>) -> Remainder {
+        step();
         self.catch_up();
+        step();
         if self.overrun {
             return Remainder::Everything;
         }

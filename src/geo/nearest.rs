@@ -9,6 +9,7 @@ use super::distance::{Origin, ROUNDING, haversine_of_distance};
 use super::fleet::Fleet;
 use super::frontier::Frontier;
 use super::moves::{Remainder, Watch};
+use super::profiles::TagSets;
 use super::record::Snapshot;
 use super::tree::Root;
 use super::waiting::WaitingCells;
@@ -18,7 +19,7 @@ use crate::units::{Position, TimestampMs};
 
 /// Who is near?
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Nearest {
+pub struct Nearest<'a> {
     /// To where.
     pub position: Position,
     /// How many at most. Memory and time are in proportion to it.
@@ -27,8 +28,40 @@ pub struct Nearest {
     pub radius_m: Option<f64>,
     /// Nobody whose latest fix was received before.
     pub received_since: Option<TimestampMs>,
-    /// Nobody whose latest fix was received then or later: with it, those are found who fell silent.
+    /// Nobody whose latest fix was received then or later: with it, those are found who fell silent. As all who are
+    /// heard of are passed over one by one, it takes long where the silent are few and the others many.
     pub received_before: Option<TimestampMs>,
+    /// Only drivers on a shipment, or only those on none.
+    pub on_shipment: Option<bool>,
+    /// Only drivers that have all of these.
+    pub tags: &'a [&'a str],
+    /// Only what comes after this in the order of the answer. Those before are still passed over one by one.
+    pub after: Option<After<'a>>,
+}
+
+impl Nearest<'_> {
+    /// The drivers nearest to a place, whoever they are.
+    pub fn new(position: Position, limit: usize) -> Self {
+        Self {
+            position,
+            limit,
+            radius_m: None,
+            received_since: None,
+            received_before: None,
+            on_shipment: None,
+            tags: &[],
+            after: None,
+        }
+    }
+}
+
+/// Where in the order of an answer its last driver stood.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct After<'a> {
+    /// [`Neighbour::distance_m`], to the last bit.
+    pub distance_m: f64,
+    /// The driver's id.
+    pub driver: &'a str,
 }
 
 /// A driver that was asked for.
@@ -40,30 +73,40 @@ pub struct Neighbour<'a> {
     pub fix: Fix,
     /// Metres from the place asked for to that of the fix.
     pub distance_m: f64,
+    /// Whether it is on a shipment.
+    pub on_shipment: bool,
 }
 
 impl Fleet {
     /// The drivers nearest to a place, by distance, those at the same distance by id. Takes no lock.
-    pub fn nearest(&self, query: &Nearest) -> Vec<Neighbour<'_>> {
+    pub fn nearest(&self, query: &Nearest<'_>) -> Vec<Neighbour<'_>> {
         if query.limit == 0 {
             return Vec::new();
         }
         let origin = Origin::new(query.position);
-        let mut best = Best::new(self, query, &origin, SCRATCH.take());
+        let filter = Filter { query, tag_sets: (!query.tags.is_empty()).then(|| self.profiles.with(query.tags)) };
+        let mut best = Best::new(self, &filter, &origin, SCRATCH.take());
         let mut watch = self.tree.watch();
         best.search(Root::Heard, &mut watch);
+        if query.received_since.is_none_or(|since| since < self.presence.silent_before()) {
+            best.search(Root::Silent, &mut watch);
+        }
         match watch.finish(best.scratch.ranked.iter().map(|ranked| ranked.slot)) {
             Remainder::These(moved) => moved.into_iter().for_each(|slot| best.offer(slot)),
             Remainder::Everything => {
-                best = Best::new(self, query, &origin, best.scratch);
+                best = Best::new(self, &filter, &origin, best.scratch);
                 self.slots().for_each(|slot| best.offer(slot));
             }
         }
         let scratch = best.scratch;
-        let neighbour = |one: &Ranked| Neighbour {
-            driver: self.driver(one.slot),
-            fix: scratch.found[one.found_at as usize].fix(),
-            distance_m: one.distance_m,
+        let neighbour = |one: &Ranked| {
+            let found = &scratch.found[one.found_at as usize];
+            Neighbour {
+                driver: self.driver(one.slot),
+                fix: found.fix(),
+                distance_m: one.distance_m,
+                on_shipment: found.traits.on_shipment(),
+            }
         };
         let neighbours = scratch.ranked.iter().map(neighbour).collect();
         if scratch.is_small() {
@@ -119,10 +162,32 @@ struct Ranked {
     found_at: u32,
 }
 
+/// A query as it is put to each record.
+struct Filter<'a> {
+    query: &'a Nearest<'a>,
+    /// Those that have the tags asked for.
+    tag_sets: Option<TagSets>,
+}
+
+impl Filter<'_> {
+    fn admits<'n>(&self, found: &Snapshot, distance_m: f64, driver: impl FnOnce() -> &'n str) -> bool {
+        let query = self.query;
+        query.received_since.is_none_or(|since| found.received_at() >= since)
+            && query.received_before.is_none_or(|before| found.received_at() < before)
+            && query.radius_m.is_none_or(|radius_m| distance_m <= radius_m)
+            && query.on_shipment.is_none_or(|on_shipment| found.traits.on_shipment() == on_shipment)
+            && self.tag_sets.as_ref().is_none_or(|sets| sets.has(found.traits.tag_set()))
+            && query.after.is_none_or(|after| {
+                distance_m > after.distance_m || distance_m == after.distance_m && driver() > after.driver
+            })
+    }
+}
+
 /// The nearest so far.
 struct Best<'a> {
     fleet: &'a Fleet,
-    query: &'a Nearest,
+    filter: &'a Filter<'a>,
+    limit: usize,
     origin: &'a Origin,
     /// Whatever is beyond is too far; never too low, by rounding rather too high.
     haversine_max: f64,
@@ -130,13 +195,13 @@ struct Best<'a> {
 }
 
 impl<'a> Best<'a> {
-    fn new(fleet: &'a Fleet, query: &'a Nearest, origin: &'a Origin, mut scratch: Scratch) -> Self {
-        let haversine_max = query.radius_m.map_or(1.0, haversine_of_distance) * (1.0 + ROUNDING);
+    fn new(fleet: &'a Fleet, filter: &'a Filter<'a>, origin: &'a Origin, mut scratch: Scratch) -> Self {
+        let haversine_max = filter.query.radius_m.map_or(1.0, haversine_of_distance) * (1.0 + ROUNDING);
         scratch.met.clear();
         scratch.due.clear();
         scratch.ranked.clear();
         scratch.found.clear();
-        Self { fleet, query, origin, haversine_max, scratch }
+        Self { fleet, filter, limit: filter.query.limit, origin, haversine_max, scratch }
     }
 
     fn search(&mut self, root: Root, watch: &mut Watch<'_>) {
@@ -165,7 +230,7 @@ impl<'a> Best<'a> {
     fn judge(&mut self, floor_of_rest: f64) {
         let haversine_max = self.haversine_max;
         let is_due = |met: &Met| met.floor <= floor_of_rest && met.floor <= haversine_max;
-        let wanted = (self.query.limit - self.scratch.ranked.len()).clamp(1, BATCH_MAX);
+        let wanted = (self.limit - self.scratch.ranked.len()).clamp(1, BATCH_MAX);
         let Scratch { met, due, .. } = &mut self.scratch;
         if met.iter().map(|one| usize::from(is_due(one))).sum::<usize>() < wanted && floor_of_rest < f64::INFINITY {
             return;
@@ -203,21 +268,19 @@ impl<'a> Best<'a> {
             return;
         }
         let distance_m = self.origin.distance_m(found.position(), haversine);
-        if self.query.received_since.is_some_and(|since| found.received_at() < since)
-            || self.query.received_before.is_some_and(|before| found.received_at() >= before)
-            || !self.query.radius_m.is_none_or(|radius_m| distance_m <= radius_m)
-        {
+        let fleet = self.fleet;
+        let driver = |slot| fleet.driver(slot).driver().as_str();
+        if !self.filter.admits(&found, distance_m, || driver(slot)) {
             return;
         }
-        let driver = |slot| self.fleet.driver(slot).driver();
         let Scratch { ranked, found: all_found, .. } = &mut self.scratch;
         let rank = ranked.partition_point(|other| {
             other.distance_m < distance_m || other.distance_m == distance_m && driver(other.slot) < driver(slot)
         });
-        if rank == self.query.limit {
+        if rank == self.limit {
             return;
         }
-        let found_at = if ranked.len() < self.query.limit {
+        let found_at = if ranked.len() < self.limit {
             all_found.push(found);
             all_found.len() as u32 - 1
         } else {
@@ -227,7 +290,7 @@ impl<'a> Best<'a> {
         };
         // They come nearly in order, so that those to make room are few.
         ranked.insert(rank, Ranked { distance_m, haversine, slot, found_at });
-        if ranked.len() == self.query.limit
+        if ranked.len() == self.limit
             && let Some(furthest) = ranked.last()
         {
             self.haversine_max = self.haversine_max.min(furthest.haversine * (1.0 + ROUNDING));
@@ -236,118 +299,4 @@ impl<'a> Best<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::geo::distance::distance_m;
-    use crate::geo::testing::{bare, fix_at, key, mixed_key, position};
-
-    /// A neighbour by name.
-    type Named = (Arc<DriverKey>, Fix, f64);
-
-    fn named(found: Vec<Neighbour<'_>>) -> Vec<Named> {
-        found.into_iter().map(|one| (Arc::clone(one.driver), one.fix, one.distance_m)).collect()
-    }
-
-    fn brute_force(fixes: &[Fix], query: &Nearest) -> Vec<Named> {
-        let mut all: Vec<_> = fixes
-            .iter()
-            .enumerate()
-            .map(|(index, fix)| (mixed_key(index), *fix, distance_m(query.position, fix.position)))
-            .filter(|(_, _, distance_m)| query.radius_m.is_none_or(|radius_m| *distance_m <= radius_m))
-            .filter(|(_, fix, _)| query.received_since.is_none_or(|since| fix.received_at >= since))
-            .filter(|(_, fix, _)| query.received_before.is_none_or(|before| fix.received_at < before))
-            .collect();
-        all.sort_by(|one, other| one.2.total_cmp(&other.2).then_with(|| one.0.driver().cmp(other.0.driver())));
-        all.truncate(query.limit);
-        all
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(300))]
-        #[test]
-        fn nearest_is_what_brute_force_finds(
-            drivers in proptest::collection::vec(position(), 0..150),
-            moves in proptest::collection::vec((any::<prop::sample::Index>(), position()), 0..200),
-            queries in proptest::collection::vec(
-                (
-                    position(),
-                    0..30_usize,
-                    proptest::option::of(0.0..2e7_f64),
-                    proptest::option::of(0..200_i64),
-                    proptest::option::of(0..200_i64),
-                ),
-                1..8,
-            ),
-        ) {
-            let fleet = Fleet::default();
-            let mut fixes: Vec<_> = drivers.into_iter().map(|position| bare(position, 0)).collect();
-            let slots: Vec<_> = fixes.iter().enumerate().map(|(index, fix)| fleet.join(mixed_key(index), fix)).collect();
-            for (time_ms, (index, position)) in moves.into_iter().enumerate().filter(|_| !slots.is_empty()) {
-                let index = index.index(slots.len());
-                fixes[index] = bare(position, time_ms as i64);
-                fleet.update(slots[index], &fixes[index]);
-            }
-            fleet.tree.check(&fleet.records, slots.len() as u32);
-            for (position, limit, radius_m, since, before) in queries {
-                let (received_since, received_before) = (since.map(TimestampMs), before.map(TimestampMs));
-                let query = Nearest { position, limit, radius_m, received_since, received_before };
-                prop_assert_eq!(named(fleet.nearest(&query)), brute_force(&fixes, &query));
-            }
-        }
-    }
-
-    #[test]
-    fn across_the_antimeridian_and_over_the_pole() {
-        let fleet = Fleet::default();
-        fleet.join(key("suva"), &fix_at(-18.14, 178.44));
-        fleet.join(key("apia"), &fix_at(-13.83, -171.77));
-        fleet.join(key("svalbard"), &fix_at(78.22, 15.65));
-        fleet.join(key("wrangel"), &fix_at(71.0, 179.9));
-        let nearest = |latitude, longitude| {
-            let position = Position::from_degrees(latitude, longitude).unwrap();
-            fleet.nearest(&Nearest { position, limit: 1, radius_m: None, received_since: None, received_before: None })
-                [0]
-            .driver
-            .driver()
-            .to_string()
-        };
-        assert_eq!(nearest(-18.0, -179.9), "suva");
-        assert_eq!(nearest(-14.0, 179.9), "suva");
-        assert_eq!(nearest(-14.0, -176.0), "apia");
-        assert_eq!(nearest(90.0, 0.0), "svalbard");
-        assert_eq!(nearest(85.0, -170.0), "wrangel");
-        assert_eq!(nearest(71.0, -179.9), "wrangel");
-    }
-
-    #[test]
-    fn a_radius_that_is_none_finds_nobody() {
-        let fleet = Fleet::default();
-        let fix = fix_at(52.0, 21.0);
-        fleet.join(key("d1"), &fix);
-        for (radius_m, count) in [(0.0, 1), (-1.0, 0), (f64::NAN, 0), (f64::INFINITY, 1)] {
-            let query = Nearest {
-                position: fix.position,
-                limit: 10,
-                radius_m: Some(radius_m),
-                received_since: None,
-                received_before: None,
-            };
-            assert_eq!(fleet.nearest(&query).len(), count, "{radius_m}");
-        }
-    }
-
-    #[test]
-    fn ten_thousand_on_one_spot_come_by_id() {
-        let fleet = Fleet::default();
-        let fix = fix_at(52.0, 21.0);
-        for index in 0..10_000 {
-            fleet.join(mixed_key(index), &fix);
-        }
-        fleet.tree.check(&fleet.records, 10_000);
-        let query =
-            Nearest { position: fix.position, limit: 20, radius_m: None, received_since: None, received_before: None };
-        assert_eq!(named(fleet.nearest(&query)), brute_force(&vec![fix; 10_000], &query));
-    }
-}
+mod tests;

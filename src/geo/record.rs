@@ -5,10 +5,12 @@
 //! seqlock whose data are relaxed atomics between an acquire and a release fence: H. Boehm, "Can seqlocks get along
 //! with programming language memory models?", 2012.)
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use std::{hint, thread};
 
 use super::cells::Place;
+use super::steps::{step, whole};
+use super::tree::Root;
 use crate::fix::Fix;
 use crate::units::{Position, TimestampMs};
 
@@ -21,6 +23,12 @@ pub(super) struct Home {
     pub(super) leaf: u32,
     pub(super) depth: u8,
     pub(super) entry: u8,
+    pub(super) root: Root,
+}
+
+impl Home {
+    /// Of a silent driver, in the byte of its depth.
+    const SILENT: u8 = 1 << 7;
 }
 
 /// See the module.
@@ -30,8 +38,32 @@ pub(super) struct Record {
     sequence: AtomicU32,
     leaf: AtomicU32,
     words: [AtomicU64; 6],
-    depth: AtomicU8,
+    depth_and_root: AtomicU8,
     entry: AtomicU8,
+    /// See [`Traits`].
+    traits: AtomicU16,
+    /// The list of the [`Wheel`](super::wheel::Wheel) that the driver stands in.
+    pub(super) next: AtomicU32,
+}
+
+/// What is known of a driver besides its fixes: the number of its set of tags, and whether it is busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traits(u16);
+
+impl Traits {
+    const ON_SHIPMENT: u16 = 1 << 15;
+
+    pub(super) fn new(tag_set: u16, on_shipment: bool) -> Self {
+        Self(tag_set | if on_shipment { Self::ON_SHIPMENT } else { 0 })
+    }
+
+    pub(super) fn tag_set(self) -> u16 {
+        self.0 & !Self::ON_SHIPMENT
+    }
+
+    pub(super) fn on_shipment(self) -> bool {
+        self.0 & Self::ON_SHIPMENT != 0
+    }
 }
 
 const _: () = assert!(size_of::<Record>() == 64, "a record is one cache line");
@@ -49,25 +81,28 @@ impl Record {
 
     /// All of one writing. Waits only while a writer is in the middle of one.
     pub(super) fn snapshot(&self) -> Snapshot {
+        step();
         let mut spins = 0;
         loop {
             let before = self.sequence.load(Ordering::Acquire);
             let words = self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
+            let traits = Traits(self.traits.load(Ordering::Relaxed));
             fence(Ordering::Acquire);
             if before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before {
-                return Snapshot(words);
+                return Snapshot { words, traits };
             }
             wait(&mut spins);
         }
     }
 
-    /// Writes the fix if the driver stays in the cell of its leaf by it; otherwise leaves all as it was. `respot` is
-    /// to tell the entry of the leaf where in the cell the driver is now, if that has changed.
-    pub(super) fn write_in_cell(&self, fix: &Fix, respot: impl FnOnce(Home, u16)) -> bool {
+    /// Writes the fix if the driver stays in the cell of its leaf by it, and in the tree that `root` chooses; otherwise
+    /// leaves all as it was. `respot` is to tell the entry of the leaf where in the cell the driver is now, if that has
+    /// changed.
+    pub(super) fn write_in_cell(&self, fix: &Fix, root: impl FnOnce() -> Root, respot: impl FnOnce(Home, u16)) -> bool {
         self.writing(|record| {
             let home = record.home();
             let (old, new) = (Place::new(record.position()), Place::new(fix.position));
-            if !old.shares_cell(new, home.depth) {
+            if !old.shares_cell(new, home.depth) || home.root != root() {
                 return false;
             }
             record.store(fix);
@@ -77,6 +112,26 @@ impl Record {
             }
             true
         })
+    }
+
+    /// When the latest fix was received and in which tree the driver is, while nobody can change that. Whoever writes
+    /// afterwards sees all that the caller did before.
+    pub(super) fn heard_at(&self) -> (TimestampMs, Root) {
+        self.writing(|record| (record.received_at(), record.home().root))
+    }
+
+    /// The tree that the driver is in, or is on the move from.
+    pub(super) fn root(&self) -> Root {
+        self.home().root
+    }
+
+    /// Gives the driver other traits.
+    pub(super) fn set_traits(&self, traits: Traits) {
+        self.writing(|record| record.traits.store(traits.0, Ordering::Relaxed));
+    }
+
+    fn received_at(&self) -> TimestampMs {
+        TimestampMs(self.words[2].load(Ordering::Relaxed) as i64)
     }
 
     /// Writes the fix together with the leaf it belongs in. Only for whoever holds the tree's lock.
@@ -93,18 +148,35 @@ impl Record {
         self.writing(|record| record.settle_in(choose(record.position())));
     }
 
+    /// Gives the driver another place in the trees if `choose` finds one, by its receive time, position and present place,
+    /// while nobody can change those; tells the position and the place it had. Only for whoever holds the tree's lock.
+    pub(super) fn resettle(
+        &self,
+        choose: impl FnOnce(TimestampMs, Position, Home) -> Option<Home>,
+    ) -> Option<(Position, Home)> {
+        self.writing(|record| {
+            let (position, home) = (record.position(), record.home());
+            let new_home = choose(record.received_at(), position, home)?;
+            record.settle_in(new_home);
+            Some((position, home))
+        })
+    }
+
     /// Where it is in the tree. Only for whoever holds the tree's lock, or is writing.
     pub(super) fn home(&self) -> Home {
+        let depth_and_root = self.depth_and_root.load(Ordering::Relaxed);
         Home {
             leaf: self.leaf.load(Ordering::Relaxed),
-            depth: self.depth.load(Ordering::Relaxed),
+            depth: depth_and_root & !Home::SILENT,
             entry: self.entry.load(Ordering::Relaxed),
+            root: if depth_and_root & Home::SILENT == 0 { Root::Heard } else { Root::Silent },
         }
     }
 
     fn settle_in(&self, home: Home) {
         self.leaf.store(home.leaf, Ordering::Relaxed);
-        self.depth.store(home.depth, Ordering::Relaxed);
+        let root = if home.root == Root::Silent { Home::SILENT } else { 0 };
+        self.depth_and_root.store(home.depth | root, Ordering::Relaxed);
         self.entry.store(home.entry, Ordering::Relaxed);
     }
 
@@ -127,8 +199,9 @@ impl Record {
             wait(&mut spins);
         };
         fence(Ordering::Release);
-        let result = write(self);
+        let result = whole(|| write(self));
         self.sequence.store(before.wrapping_add(2), Ordering::Release);
+        step();
         result
     }
 }
@@ -173,19 +246,22 @@ fn unpack_position(word: u64) -> Position {
 
 /// What a record held at one instant.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Snapshot([u64; 6]);
+pub(super) struct Snapshot {
+    words: [u64; 6],
+    pub(super) traits: Traits,
+}
 
 impl Snapshot {
     pub(super) fn position(&self) -> Position {
-        unpack_position(self.0[0])
+        unpack_position(self.words[0])
     }
 
     pub(super) fn received_at(&self) -> TimestampMs {
-        TimestampMs(self.0[2] as i64)
+        TimestampMs(self.words[2] as i64)
     }
 
     pub(super) fn fix(&self) -> Fix {
-        unpack(self.0)
+        unpack(self.words)
     }
 }
 
@@ -218,17 +294,22 @@ mod tests {
         #[test]
         fn a_fix_comes_back_whole(first in fix(), second in fix()) {
             let record = Record::default();
-            let home = Home { leaf: 7, depth: 0, entry: 3 };
+            let home = Home { leaf: 7, depth: 0, entry: 3, root: Root::Silent };
             record.write(&first, home);
             prop_assert_eq!(record.fix(), first);
             let mut spot = Place::new(first.position).spot(0);
-            let stayed = record.write_in_cell(&second, |respotted, new| {
+            prop_assert!(!record.write_in_cell(&second, || Root::Heard, |_, _| ()));
+            prop_assert_eq!(record.fix(), first);
+            record.set_traits(Traits::new(4_095, true));
+            let stayed = record.write_in_cell(&second, || Root::Silent, |respotted, new| {
                 assert_eq!(respotted, home);
                 spot = new;
             });
             prop_assert!(stayed);
             prop_assert_eq!((record.fix(), record.home()), (second, home));
             prop_assert_eq!(spot, Place::new(second.position).spot(0));
+            let traits = record.snapshot().traits;
+            prop_assert_eq!((traits.tag_set(), traits.on_shipment()), (4_095, true));
         }
     }
 }

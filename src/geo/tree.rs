@@ -11,26 +11,26 @@
 //! - Every driver whose leaf changes is announced first (see [`moves`](super::moves)). So nodes can be used again at
 //!   once: whatever a search finds in a node by a link that is no longer there was announced since it began.
 
-use std::array;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::cells::{DEPTH_MAX, Place};
 use super::moves::{MoveLog, Watch};
+use super::nodes::{EMPTY, Inner, LEAF_DRIVERS_MAX, Leaf, Link};
 use super::record::{Home, Record};
 use super::slab::Slab;
+use super::steps::step;
 
-/// Drivers in a leaf, which then is one cache line.
-const LEAF_DRIVERS_MAX: usize = 10;
 /// Siblings with this many drivers together become one leaf. Half, lest a driver to and fro split and merge each time.
 const MERGE_DRIVERS_MAX: usize = LEAF_DRIVERS_MAX / 2;
 /// A leaf thinned out to this many is worth a look at its siblings.
 const THIN_DRIVERS_MAX: usize = MERGE_DRIVERS_MAX / 2;
 
 /// A tree of the two that share nodes, log and lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Root {
     /// Of drivers that are heard of.
+    #[default]
     Heard,
     /// Of drivers that fell silent.
     Silent,
@@ -43,86 +43,6 @@ impl Root {
     /// The inner node of depth 0.
     pub(super) fn node(self) -> u32 {
         self as u32
-    }
-}
-
-/// No quarter's link, as it is that to a root.
-const NOTHING: u32 = 0;
-const EMPTY: u32 = u32::MAX;
-
-/// What is in a quarter of an inner node's cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    Nothing,
-    Inner(u32),
-    Leaf(u32),
-}
-
-impl Link {
-    /// Even is an inner node, odd a leaf. Zero would be the root, which is nobody's quarter.
-    fn unpack(word: u32) -> Self {
-        match (word >> 1, word & 1) {
-            (NOTHING, 0) => Self::Nothing,
-            (node, 0) => Self::Inner(node),
-            (node, _) => Self::Leaf(node),
-        }
-    }
-
-    fn pack(self) -> u32 {
-        match self {
-            Self::Nothing => NOTHING,
-            Self::Inner(node) => node << 1,
-            Self::Leaf(node) => node << 1 | 1,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    quarters: [AtomicU32; 4],
-}
-
-impl Inner {
-    fn links(&self) -> [Link; 4] {
-        self.quarters.each_ref().map(|word| Link::unpack(word.load(Ordering::Acquire)))
-    }
-
-    fn link(&self, quarter: usize) -> Link {
-        Link::unpack(self.quarters[quarter].load(Ordering::Relaxed))
-    }
-
-    fn set(&self, quarter: usize, link: Link) {
-        self.quarters[quarter].store(link.pack(), Ordering::Release);
-    }
-}
-
-#[derive(Debug)]
-#[repr(align(64))]
-struct Leaf {
-    slots: [AtomicU32; LEAF_DRIVERS_MAX],
-    /// Where in the cell each of them is, as [`Place::spot`] counts.
-    spots: [AtomicU16; LEAF_DRIVERS_MAX],
-}
-
-const _: () = assert!(size_of::<Leaf>() == 64, "a leaf is one cache line");
-
-impl Default for Leaf {
-    fn default() -> Self {
-        Self { slots: array::from_fn(|_| AtomicU32::new(EMPTY)), spots: array::from_fn(|_| AtomicU16::new(0)) }
-    }
-}
-
-impl Leaf {
-    fn drivers(&self) -> impl Iterator<Item = u32> + '_ {
-        self.slots.iter().map(|slot| slot.load(Ordering::Acquire)).filter(|slot| *slot != EMPTY)
-    }
-
-    /// Puts a driver in the first entry that is free, whose number it returns.
-    fn put(&self, slot: u32, spot: u16) -> Option<u8> {
-        let entry = self.slots.iter().position(|entry| entry.load(Ordering::Relaxed) == EMPTY)?;
-        self.spots[entry].store(spot, Ordering::Release);
-        self.slots[entry].store(slot, Ordering::Release);
-        Some(entry as u8)
     }
 }
 
@@ -156,6 +76,7 @@ impl Tree {
 
     /// The quarters of an inner node.
     pub(super) fn quarters(&self, inner: u32) -> [Link; 4] {
+        step();
         self.inners.at(inner).links()
     }
 
@@ -168,9 +89,12 @@ impl Tree {
     #[inline]
     pub(super) fn visit(&self, leaf: u32, watch: &mut Watch<'_>, mut show: impl FnMut(u32, u16)) {
         let leaf = self.leaves.at(leaf);
+        step();
         let slots = leaf.slots.each_ref().map(|slot| slot.load(Ordering::Acquire));
         let spots = leaf.spots.each_ref().map(|spot| spot.load(Ordering::Acquire));
+        step();
         watch.catch_up();
+        step();
         // Free entries are where nobody can predict them, so they are written over and not branched on.
         let (mut taken, mut count) = ([(0, 0); LEAF_DRIVERS_MAX], 0);
         for (slot, spot) in slots.into_iter().zip(spots) {
@@ -234,27 +158,28 @@ impl Edit<'_> {
             };
             if let Some(entry) = self.tree.leaves.at(leaf).put(slot, place.spot(depth)) {
                 inner.set(quarter, Link::Leaf(leaf));
-                return Home { leaf, depth, entry };
+                return Home { leaf, depth, entry, root };
             }
-            node = self.split(leaf, depth);
+            node = self.split(leaf, depth, root);
             inner.set(quarter, Link::Inner(node));
             self.free_leaf(leaf);
         }
     }
 
     /// Takes a driver, which was entered elsewhere, out of the leaf that it was in at `place`.
-    pub(super) fn leave(&mut self, slot: u32, place: Place, root: Root, home: Home) {
+    pub(super) fn leave(&mut self, slot: u32, place: Place, home: Home) {
         let leaf = self.tree.leaves.at(home.leaf);
         let entry = &leaf.slots[usize::from(home.entry)];
         debug_assert_eq!(entry.load(Ordering::Relaxed), slot, "a record names the entry that its driver is in");
         entry.store(EMPTY, Ordering::Release);
+        step();
         if leaf.drivers().count() <= THIN_DRIVERS_MAX {
-            self.thin_out(slot, place, root, home);
+            self.thin_out(slot, place, home);
         }
     }
 
     /// Makes an inner node that takes the place of a full leaf of this depth.
-    fn split(&mut self, leaf: u32, depth: u8) -> u32 {
+    fn split(&mut self, leaf: u32, depth: u8, root: Root) -> u32 {
         let node = self.new_inner();
         let (tree, records) = (self.tree, self.records);
         let inner = tree.inners.at(node);
@@ -267,7 +192,7 @@ impl Edit<'_> {
                     Link::Leaf(below) => below,
                     _ => self.new_leaf(),
                 };
-                let home = self.settle(slot, place, below, depth + 1);
+                let home = self.settle(slot, place, Home { leaf: below, depth: depth + 1, entry: 0, root });
                 inner.set(quarter, Link::Leaf(below));
                 home
             });
@@ -276,9 +201,9 @@ impl Edit<'_> {
     }
 
     /// Takes nodes out of the tree, from a leaf that has few drivers left upwards, as far as they can be done without.
-    fn thin_out(&mut self, slot: u32, place: Place, root: Root, home: Home) {
+    fn thin_out(&mut self, slot: u32, place: Place, home: Home) {
         let tree = self.tree;
-        let mut path = [root.node(); DEPTH_MAX as usize];
+        let mut path = [home.root.node(); DEPTH_MAX as usize];
         for depth in 0..home.depth - 1 {
             let Link::Inner(below) = tree.inners.at(path[usize::from(depth)]).link(place.quarter(slot, depth)) else {
                 debug_assert!(false, "a leaf has an inner node at every depth above it");
@@ -293,14 +218,14 @@ impl Edit<'_> {
         }
         for depth in (1..home.depth).rev() {
             let node = path[usize::from(depth)];
-            let Some(merged) = self.merge(node, depth) else { return };
+            let Some(merged) = self.merge(node, depth, home.root) else { return };
             tree.inners.at(path[usize::from(depth) - 1]).set(place.quarter(slot, depth - 1), merged);
             self.free_inner(node);
         }
     }
 
     /// What can take the place of an inner node of this depth, if that is a leaf or nothing.
-    fn merge(&mut self, node: u32, depth: u8) -> Option<Link> {
+    fn merge(&mut self, node: u32, depth: u8, root: Root) -> Option<Link> {
         let tree = self.tree;
         let mut slots = [EMPTY; MERGE_DRIVERS_MAX];
         let mut count = 0;
@@ -323,16 +248,18 @@ impl Edit<'_> {
         slots[..count].iter().for_each(|slot| tree.log.announce(*slot));
         let merged = self.new_leaf();
         for slot in &slots[..count] {
-            self.records.at(*slot).rehome(|position| self.settle(*slot, Place::new(position), merged, depth));
+            self.records.at(*slot).rehome(|position| {
+                self.settle(*slot, Place::new(position), Home { leaf: merged, depth, entry: 0, root })
+            });
         }
         Some(Link::Leaf(merged))
     }
 
-    /// Puts a driver in a leaf of this depth that has room for it.
-    fn settle(&self, slot: u32, place: Place, leaf: u32, depth: u8) -> Home {
-        let entry = self.tree.leaves.at(leaf).put(slot, place.spot(depth));
+    /// Puts a driver in a leaf that has room for it, in the first entry that is free.
+    fn settle(&self, slot: u32, place: Place, home: Home) -> Home {
+        let entry = self.tree.leaves.at(home.leaf).put(slot, place.spot(home.depth));
         debug_assert!(entry.is_some(), "as many as were in one leaf have room in another");
-        Home { leaf, depth, entry: entry.unwrap_or_default() }
+        Home { entry: entry.unwrap_or_default(), ..home }
     }
 
     fn new_inner(&mut self) -> u32 {
@@ -367,6 +294,7 @@ impl Edit<'_> {
 
     fn free_leaf(&mut self, leaf: u32) {
         self.tree.leaves.at(leaf).slots.iter().for_each(|entry| entry.store(EMPTY, Ordering::Release));
+        step();
         self.numbers.leaves_free.push(leaf);
     }
 }
@@ -377,17 +305,17 @@ impl Tree {
     pub(super) fn check(&self, records: &Slab<Record>, drivers: u32) {
         let numbers = self.numbers.lock().unwrap();
         let (mut inners, mut leaves, mut seen) = (2, 0, vec![false; drivers as usize]);
-        let quarters = Root::ALL.into_iter().flat_map(|root| (0..4).map(move |quarter| (root.node(), quarter)));
+        let quarters = Root::ALL.into_iter().flat_map(|root| (0..4).map(move |quarter| (root, quarter)));
         let mut rest: Vec<_> =
-            quarters.map(|(node, quarter)| (node, quarter, super::cells::Cell::ROOT, 0_u8)).collect();
-        while let Some((node, quarter, cell, depth)) = rest.pop() {
+            quarters.map(|(root, quarter)| (root, root.node(), quarter, super::cells::Cell::ROOT, 0_u8)).collect();
+        while let Some((root, node, quarter, cell, depth)) = rest.pop() {
             let (cell, depth) = (cell.quarter(quarter), depth + 1);
             match self.inners.at(node).link(quarter) {
                 Link::Nothing => {}
                 Link::Inner(below) => {
                     inners += 1;
                     assert_ne!(self.quarters(below), [Link::Nothing; 4]);
-                    rest.extend((0..4).map(|quarter| (below, quarter, cell, depth)));
+                    rest.extend((0..4).map(|quarter| (root, below, quarter, cell, depth)));
                 }
                 Link::Leaf(leaf) => {
                     leaves += 1;
@@ -395,7 +323,7 @@ impl Tree {
                     for slot in self.leaves.at(leaf).drivers() {
                         assert!(!std::mem::replace(&mut seen[slot as usize], true));
                         let (home, position) = (records.at(slot).home(), records.at(slot).position());
-                        assert_eq!((home.leaf, home.depth), (leaf, depth));
+                        assert_eq!((home.leaf, home.depth, home.root), (leaf, depth, root));
                         let entry = usize::from(home.entry);
                         assert_eq!(self.leaves.at(leaf).slots[entry].load(Ordering::Relaxed), slot);
                         let spot = self.leaves.at(leaf).spots[entry].load(Ordering::Relaxed);

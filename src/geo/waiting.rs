@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::cells::Cell;
-use super::tree::Link;
+use super::nodes::Link;
 
 /// Cells to look at one by one.
 const NEAR_MAX: usize = 64;

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use super::area::{Area, Relation};
-use super::cells::Cell;
+use super::cells::{Cell, GeoBox};
 use super::fleet::Fleet;
 use super::moves::{Remainder, Watch};
-use super::tree::{Link, Root};
+use super::nodes::Link;
+use super::record::Snapshot;
+use super::tree::Root;
 use crate::fix::Fix;
 use crate::ids::DriverKey;
+use crate::units::Position;
 
 /// A driver in the area asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,75 +20,111 @@ pub struct Found {
     pub driver: Arc<DriverKey>,
     /// Its latest fix.
     pub fix: Fix,
+    /// Whether it is on a shipment.
+    pub on_shipment: bool,
 }
 
 impl Fleet {
-    /// The drivers in an area, by id. If they are more than `limit`, which of them is not said. Takes no lock.
+    /// The drivers in an area, heard of or silent, by id. If they are more than `limit`, which of them is not said. Takes
+    /// no lock.
     pub fn within(&self, area: &Area, limit: usize) -> Vec<Found> {
-        let mut inside = Inside { fleet: self, area, limit, found: Vec::new() };
-        let mut watch = self.tree.watch();
-        inside.search(&mut watch);
-        match watch.finish(inside.found.iter().map(|(slot, _)| *slot)) {
-            Remainder::These(moved) => moved.into_iter().for_each(|slot| inside.offer(slot)),
-            Remainder::Everything => {
-                inside.found.clear();
-                self.slots().for_each(|slot| inside.offer(slot));
-            }
-        }
-        let found = inside.found.into_iter().map(|(slot, fix)| Found { driver: Arc::clone(self.driver(slot)), fix });
+        let inside = self.inside(area, &Root::ALL, limit, |_| None, |found| *found);
+        let found = inside.into_iter().map(|(slot, found)| Found {
+            driver: Arc::clone(self.driver(slot)),
+            fix: found.fix(),
+            on_shipment: found.traits.on_shipment(),
+        });
         let mut found: Vec<_> = found.collect();
         found.sort_unstable_by(|one, other| one.driver.driver().cmp(other.driver.driver()));
         found
     }
+
+    /// How many drivers are in an area, heard of or silent. Takes four bytes for each of them, and no lock.
+    pub fn count_within(&self, area: &Area) -> usize {
+        self.inside(area, &Root::ALL, usize::MAX, |_| Some(()), |_| ()).len()
+    }
+
+    /// Drivers in an area and below some roots, up to `limit`, each with what `of_cell` makes of the cell that it is in,
+    /// if that is inside as a whole, or else with what `of_record` makes of its record.
+    pub(super) fn inside<T>(
+        &self,
+        area: &Area,
+        roots: &[Root],
+        limit: usize,
+        of_cell: impl Fn(&GeoBox) -> Option<T>,
+        of_record: impl Fn(&Snapshot) -> T,
+    ) -> Vec<(u32, T)>
+    where
+        T: Copy,
+    {
+        let mut inside = Inside { fleet: self, area, limit, of_cell, of_record, taken: Vec::new() };
+        let mut watch = self.tree.watch();
+        roots.iter().for_each(|root| inside.search(*root, &mut watch));
+        let is_below = |slot: &u32| roots.contains(&self.records.at(*slot).root());
+        match watch.finish(inside.taken.iter().map(|(slot, _)| *slot)) {
+            Remainder::These(moved) => {
+                moved.into_iter().filter(is_below).for_each(|slot| inside.offer(slot, |area, at| area.contains(at)));
+            }
+            Remainder::Everything => {
+                inside.taken.clear();
+                self.slots().filter(is_below).for_each(|slot| inside.offer(slot, |area, at| area.contains(at)));
+            }
+        }
+        inside.taken
+    }
 }
 
-/// Those found so far.
-struct Inside<'a> {
+/// Those taken so far.
+struct Inside<'a, T, C, R> {
     fleet: &'a Fleet,
     area: &'a Area,
     limit: usize,
-    found: Vec<(u32, Fix)>,
+    of_cell: C,
+    of_record: R,
+    taken: Vec<(u32, T)>,
 }
 
-impl Inside<'_> {
-    fn search(&mut self, watch: &mut Watch<'_>) {
+impl<T: Copy, C: Fn(&GeoBox) -> Option<T>, R: Fn(&Snapshot) -> T> Inside<'_, T, C, R> {
+    fn search(&mut self, root: Root, watch: &mut Watch<'_>) {
         let mut waiting = Vec::with_capacity(64);
         let put = |waiting: &mut Vec<_>, cell: Cell, known: Relation, links: [Link; 4]| {
             let quarters = links.into_iter().enumerate().filter(|(_, link)| *link != Link::Nothing);
             waiting.extend(quarters.map(|(quarter, link)| (cell.quarter(quarter), known, link)));
         };
-        put(&mut waiting, Cell::ROOT, Relation::Across, self.fleet.tree.quarters(Root::Heard.node()));
+        let tree = &self.fleet.tree;
+        put(&mut waiting, Cell::ROOT, Relation::Across, tree.quarters(root.node()));
         while let Some((cell, known, link)) = waiting.pop()
-            && self.found.len() < self.limit
+            && self.taken.len() < self.limit
         {
             let bounds = cell.bounds();
             let relation = if known == Relation::Inside { known } else { self.area.relation(&bounds) };
             match (relation, link) {
                 (Relation::Apart, _) | (_, Link::Nothing) => {}
-                (_, Link::Inner(inner)) => put(&mut waiting, cell, relation, self.fleet.tree.quarters(inner)),
-                (Relation::Inside, Link::Leaf(leaf)) => {
-                    let fleet = self.fleet;
-                    fleet.tree.visit(leaf, watch, |slot, _| {
-                        let fix = fleet.records.at(slot).fix();
-                        // It may have left the cell since the leaf was read.
-                        self.take(slot, fix, |area| bounds.contains(fix.position) || area.contains(fix.position));
-                    });
-                }
+                (_, Link::Inner(inner)) => put(&mut waiting, cell, relation, tree.quarters(inner)),
+                (Relation::Inside, Link::Leaf(leaf)) => match (self.of_cell)(&bounds) {
+                    Some(value) => tree.visit(leaf, watch, |slot, _| self.take(slot, value)),
+                    // It may have left the cell since the leaf was read.
+                    None => tree.visit(leaf, watch, |slot, _| {
+                        self.offer(slot, |area, at| bounds.contains(at) || area.contains(at));
+                    }),
+                },
                 (Relation::Across, Link::Leaf(leaf)) => {
-                    self.fleet.tree.visit(leaf, watch, |slot, _| self.offer(slot));
+                    tree.visit(leaf, watch, |slot, _| self.offer(slot, |area, at| area.contains(at)));
                 }
             }
         }
     }
 
-    fn offer(&mut self, slot: u32) {
-        let fix = self.fleet.records.at(slot).fix();
-        self.take(slot, fix, |area| area.contains(fix.position));
+    fn offer(&mut self, slot: u32, belongs: impl FnOnce(&Area, Position) -> bool) {
+        let found = self.fleet.records.at(slot).snapshot();
+        if belongs(self.area, found.position()) {
+            self.take(slot, (self.of_record)(&found));
+        }
     }
 
-    fn take(&mut self, slot: u32, fix: Fix, belongs: impl FnOnce(&Area) -> bool) {
-        if self.found.len() < self.limit && belongs(self.area) {
-            self.found.push((slot, fix));
+    fn take(&mut self, slot: u32, value: T) {
+        if self.taken.len() < self.limit {
+            self.taken.push((slot, value));
         }
     }
 }
@@ -139,8 +178,9 @@ mod tests {
             }
             for area in areas {
                 let inside = fixes.iter().enumerate().filter(|(_, fix)| area.contains(fix.position));
-                let mut expected: Vec<_> = inside.map(|(index, fix)| Found { driver: mixed_key(index), fix: *fix }).collect();
+                let mut expected: Vec<_> = inside.map(|(index, fix)| Found { driver: mixed_key(index), fix: *fix, on_shipment: false }).collect();
                 expected.sort_by(|one, other| one.driver.driver().cmp(other.driver.driver()));
+                prop_assert_eq!(fleet.count_within(&area), expected.len());
                 prop_assert_eq!(fleet.within(&area, 3).len(), expected.len().min(3));
                 prop_assert_eq!(fleet.within(&area, usize::MAX), expected);
             }

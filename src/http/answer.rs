@@ -42,4 +42,7 @@ pub(super) struct Drivers<'a> {
     /// There, and true, if more are inside than an answer holds.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) truncated: bool,
+    /// Of `nearest`: what to ask with for those that follow, and `null` if that is all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_cursor: Option<Option<String>>,
 }

@@ -51,8 +51,18 @@ impl Presence {
     }
 
     /// The shape of a driver in an answer.
-    pub(super) fn show<'a>(self, driver_id: &'a str, fix: &Fix, distance_m: Option<f64>) -> Shown<'a> {
-        let is_offline = fix.received_at < self.online_since();
+    pub(super) fn show<'a>(
+        self,
+        driver_id: &'a str,
+        fix: &Fix,
+        on_shipment: bool,
+        distance_m: Option<f64>,
+    ) -> Shown<'a> {
+        let status = match (fix.received_at < self.online_since(), on_shipment) {
+            (true, _) => Status::Offline,
+            (false, true) => Status::OnShipment,
+            (false, false) => Status::Available,
+        };
         Shown {
             driver_id,
             latitude: fix.position.latitude(),
@@ -61,7 +71,7 @@ impl Presence {
             timestamp: Rfc3339(fix.time),
             // A clock that was set back must not make anybody younger than now.
             age_s: self.now.seconds_since(fix.received_at).max(0.0),
-            status: if is_offline { Status::Offline } else { Status::Available },
+            status,
             speed: fix.speed_mps().map(Decimal),
             heading: fix.heading_deg().map(Decimal),
         }
@@ -133,7 +143,7 @@ mod tests {
     #[test]
     fn shows_a_driver_as_clients_rely_on() {
         let presence = Presence { now: TimestampMs(1_708_093_030_200), offline_after_ms: 300_000 };
-        let shown = presence.show("d1", &fix(1_708_093_027_000), Some(103.400_04));
+        let shown = presence.show("d1", &fix(1_708_093_027_000), false, Some(103.400_04));
         let wanted = json!({
             "driver_id": "d1", "latitude": 52.1, "longitude": 21.0, "distance_m": 103.4,
             "timestamp": "2024-02-16T14:17:04Z", "age_s": 3.2, "status": "available", "speed": 8.3, "heading": 270,
@@ -144,12 +154,15 @@ mod tests {
     #[test]
     fn age_and_offline_count_from_the_receive_time() {
         let presence = Presence { now: TimestampMs(1_000_000), offline_after_ms: 300_000 };
-        let shown = |received_at_ms| {
-            let shown = presence.show("d1", &fix(received_at_ms), None);
+        let shown_as = |received_at_ms, on_shipment| {
+            let shown = presence.show("d1", &fix(received_at_ms), on_shipment, None);
             (shown.age_s, shown.status)
         };
+        let shown = |received_at_ms| shown_as(received_at_ms, false);
         assert_eq!(shown(700_000), (300.0, Status::Available));
         assert_eq!(shown(699_999), (300.001, Status::Offline));
         assert_eq!(shown(1_000_500), (0.0, Status::Available), "a clock set back");
+        assert_eq!(shown_as(700_000, true), (300.0, Status::OnShipment));
+        assert_eq!(shown_as(699_999, true), (300.001, Status::Offline), "nobody counts on a driver who is silent");
     }
 }

@@ -70,10 +70,12 @@ impl Within {
         let mut found = fleet.map_or_else(Vec::new, |fleet| fleet.within(area, limit + 1));
         let truncated = found.len() > limit;
         found.truncate(limit);
-        let drivers: Vec<_> =
-            found.iter().map(|found| presence.show(found.driver.driver().as_str(), &found.fix, None)).collect();
+        let drivers: Vec<_> = found
+            .iter()
+            .map(|found| presence.show(found.driver.driver().as_str(), &found.fix, found.on_shipment, None))
+            .collect();
         let count = drivers.len();
-        json(StatusCode::OK, &Drivers { drivers, count, truncated })
+        json(StatusCode::OK, &Drivers { drivers, count, truncated, next_cursor: None })
     }
 }
 
