@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench geo`
 
+use std::f64::consts::TAU;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,15 @@ use rhumb::units::Position;
 
 mod places;
 
-use places::{Numbers, fix, in_degree_square, in_towns, worldwide};
+use places::{Numbers, at, fix, in_degree_square, worldwide};
+
+/// A hundred towns, each denser towards its middle.
+fn in_towns(numbers: &mut Numbers) -> Position {
+    let town = Numbers(numbers.next() % 100).next();
+    let (latitude, longitude) = (40.0 + (town % 1_500) as f64 / 100.0, (town >> 32) as f64 % 2_500.0 / 100.0);
+    let (radius, angle) = (numbers.share().powi(3) * 0.1, numbers.share() * TAU);
+    at(latitude + radius * angle.sin(), longitude + radius * angle.cos())
+}
 
 struct Town {
     fleet: Fleet,

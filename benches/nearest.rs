@@ -28,16 +28,17 @@ use rhumb::units::Position;
 const UPDATES_PER_S: f64 = 200_000.0;
 const LIMIT: usize = 10;
 
-/// How long one query of a quiet warm-up lasts before it counts.
+/// How long queries go on before they count.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 type Place<'a> = dyn Fn(&mut Numbers) -> Position + Sync + 'a;
 
 fn main() {
     let number = |name: &str, otherwise| {
-        std::env::var(name).ok().map_or(otherwise, |text| text.parse().expect("a whole number"))
+        let text = std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
+        text.map_or(otherwise, |text| text.parse().expect("a whole number"))
     };
-    let (count, lasts) = (number("RHUMB_BENCH_DRIVERS", 1_000_000), number("RHUMB_BENCH_SECONDS", 5));
+    let (count, lasts): (usize, usize) = (number("RHUMB_BENCH_DRIVERS", 1_000_000), number("RHUMB_BENCH_SECONDS", 5));
     let lasts = Duration::from_secs(lasts as u64);
     let recorded = recorded_places();
     eprintln!("{} recorded places", recorded.len());
@@ -133,7 +134,7 @@ impl Town {
                     let due = (start.elapsed().as_secs_f64() * UPDATES_PER_S) as u64;
                     while done < due {
                         let (slot, position) = self.drivers[numbers.next() as usize % self.drivers.len()];
-                        let aside_e7 = if done % 2 == 0 { 200 } else { 20_000 };
+                        let aside_e7 = if done.is_multiple_of(2) { 200 } else { 20_000 };
                         let aside = |numbers: &mut Numbers| (numbers.next() % (2 * aside_e7)) as i32 - aside_e7 as i32;
                         let position = shifted(position, aside(&mut numbers), aside(&mut numbers));
                         self.fleet.update(slot, &fix(position, done as i64));
@@ -161,7 +162,10 @@ impl Town {
                     match kind {
                         0 => {}
                         1 => *position = shifted(*position, (numbers.next() % 200) as i32 - 100, 0),
-                        2 => *position = shifted(*position, 0, if numbers.next() % 2 == 0 { 40_000 } else { -40_000 }),
+                        2 => {
+                            *position =
+                                shifted(*position, 0, if numbers.next().is_multiple_of(2) { 40_000 } else { -40_000 })
+                        }
                         _ => *position = place(&mut numbers),
                     }
                     (*slot, *position)

@@ -1,16 +1,14 @@
 //! Where the drivers of the benches are.
 
-use std::f64::consts::TAU;
-
 use rhumb::fix::Fix;
 use rhumb::units::{Position, TimestampMs};
 
 /// A sequence of numbers that look random and are the same in every run (splitmix64).
-pub struct Numbers(pub u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
     /// The next one.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -18,36 +16,28 @@ impl Numbers {
     }
 
     /// From 0 to below 1.
-    pub fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
 /// A place in degrees.
-pub fn at(latitude: f64, longitude: f64) -> Position {
+pub(crate) fn at(latitude: f64, longitude: f64) -> Position {
     Position::from_degrees(latitude, longitude).expect("the benches stay on the map")
 }
 
 /// A square of one degree, evenly.
-pub fn in_degree_square(numbers: &mut Numbers) -> Position {
+pub(crate) fn in_degree_square(numbers: &mut Numbers) -> Position {
     at(52.0 + numbers.share(), 20.5 + numbers.share())
 }
 
-/// A hundred towns, each denser towards its middle.
-pub fn in_towns(numbers: &mut Numbers) -> Position {
-    let town = Numbers(numbers.next() % 100).next();
-    let (latitude, longitude) = (40.0 + (town % 1_500) as f64 / 100.0, (town >> 32) as f64 % 2_500.0 / 100.0);
-    let (radius, angle) = (numbers.share().powi(3) * 0.1, numbers.share() * TAU);
-    at(latitude + radius * angle.sin(), longitude + radius * angle.cos())
-}
-
 /// All of the earth, evenly.
-pub fn worldwide(numbers: &mut Numbers) -> Position {
+pub(crate) fn worldwide(numbers: &mut Numbers) -> Position {
     at((numbers.share() * 2.0 - 1.0).asin().to_degrees(), numbers.share() * 360.0 - 180.0)
 }
 
 /// A fix as most trackers send them.
-pub fn fix(position: Position, time_ms: i64) -> Fix {
+pub(crate) fn fix(position: Position, time_ms: i64) -> Fix {
     Fix {
         time: TimestampMs(time_ms),
         received_at: TimestampMs(time_ms),

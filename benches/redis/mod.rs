@@ -11,11 +11,13 @@ use rhumb::units::Position;
 
 /// Commands that are sent before the first answer is read.
 const PIPELINE: usize = 64;
+/// How long the server may take to listen.
+const START_MAX: Duration = Duration::from_secs(10);
 /// Members of one GEOADD.
 const MEMBERS: usize = 16;
 
 /// A server that ends with this.
-pub struct Redis {
+pub(crate) struct Redis {
     server: Child,
     answers: BufReader<TcpStream>,
 }
@@ -29,19 +31,20 @@ impl Drop for Redis {
 
 impl Redis {
     /// Starts one on a free port, which keeps nothing on disk; `None` if there is no `redis-server`.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
         let mut server = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()])
             .stdout(Stdio::null())
             .spawn()
             .ok()?;
-        for _ in 0..100 {
+        let start = Instant::now();
+        while start.elapsed() < START_MAX {
             if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
                 stream.set_nodelay(true).ok()?;
                 return Some(Self { server, answers: BufReader::new(stream) });
             }
-            thread::sleep(Duration::from_millis(50));
+            thread::yield_now();
         }
         let _ = server.kill();
         let _ = server.wait();
@@ -49,7 +52,7 @@ impl Redis {
     }
 
     /// GEOADD of members by number, pipelined.
-    pub fn add(&mut self, members: impl Iterator<Item = (usize, Position)>) {
+    pub(crate) fn add(&mut self, members: impl Iterator<Item = (usize, Position)>) {
         let mut members = members.peekable();
         while members.peek().is_some() {
             let (mut commands, mut count) = (String::new(), 0);
@@ -71,7 +74,7 @@ impl Redis {
     }
 
     /// GEOSEARCH of the nearest within a radius; tells how many were found.
-    pub fn search(&mut self, place: Position, radius_km: f64, limit: usize) -> usize {
+    pub(crate) fn search(&mut self, place: Position, radius_km: f64, limit: usize) -> usize {
         let mut command = String::new();
         put(&mut command, &search(place, radius_km, limit));
         self.send(&command);
@@ -79,7 +82,7 @@ impl Redis {
     }
 
     /// Searches a second, pipelined.
-    pub fn search_piped(
+    pub(crate) fn search_piped(
         &mut self,
         mut place: impl FnMut() -> Position,
         radius_km: f64,

@@ -14,6 +14,7 @@ mod progress;
 mod reload;
 mod replaying;
 mod resuming;
+mod silence;
 mod watched;
 
 use std::fs::File;
@@ -95,6 +96,8 @@ pub struct Engine {
     addresses_file: AddressesFile,
     reloads: JoinHandle<()>,
     devices: JoinHandle<()>,
+    /// Lets drivers fall silent.
+    silence: JoinHandle<()>,
     /// Looks after the certificate's files.
     certificates: Option<JoinHandle<()>>,
 }
@@ -149,13 +152,15 @@ impl Engine {
         let parts = Parts { authority: &authority, clock: &clock, ingress, router: &router, feed: &core.feed };
         let door = Door::start(listeners, stats, &config.mqtt, parts).context("cannot start the MQTT door")?;
 
+        let offline_after_ms = i64::from(config.geo.offline_after_s) * 1_000;
+        let silence = silence::keep(Arc::clone(&core.geo), clock.clone(), offline_after_ms);
         let state = http::State {
             clock: clock.clone(),
             geo: Arc::clone(&core.geo),
             ingress: ingress.clone(),
             recorder: core.recorder(),
             authority: authority.clone(),
-            offline_after_ms: i64::from(config.geo.offline_after_s) * 1_000,
+            offline_after_ms,
         };
         let (reloads, reload_status) = reloads.start(core.pipeline.bounds().clone());
         let operator =
@@ -164,7 +169,19 @@ impl Engine {
         let devices = devices::watch(authority, config.data_dir.clone(), devices_file);
         let certificates = certificate.map(|server| tokio::spawn(tls::watch(server, clock)));
         tracing::info!("serving");
-        Ok(Self { core, door, router, ports, failures, addresses, addresses_file, reloads, devices, certificates })
+        Ok(Self {
+            core,
+            door,
+            router,
+            ports,
+            failures,
+            addresses,
+            addresses_file,
+            reloads,
+            devices,
+            silence,
+            certificates,
+        })
     }
 
     /// Where it listens.
@@ -189,9 +206,10 @@ impl Engine {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        let Self { core, door, router, ports, addresses_file, reloads, devices, certificates, .. } = self;
+        let Self { core, door, router, ports, addresses_file, reloads, devices, silence, certificates, .. } = self;
         reloads.abort();
         devices.abort();
+        silence.abort();
         certificates.iter().for_each(JoinHandle::abort);
         drop(addresses_file);
         // Doors and shards wait for what is under way, which is no longer a matter of the disk budget.

@@ -33,6 +33,9 @@ const PLANE_STEPS_MAX: i64 = (PLANE_MAX / RADIANS_PER_E7) as i64;
 /// `sin² h ≥ h² (1 - h² / 3)`, for the half of [`PLANE_MAX`].
 const PLANE_SHARE: f64 = 1.0 - PLANE_MAX * PLANE_MAX / 12.0;
 
+/// In a leaf, on an average.
+const LEAF_DRIVERS_USUAL: f64 = 5.0;
+
 /// From here the other side of the earth is the better place to measure from: near `1` a haversine has no digits left.
 const FAR_HAVERSINE: f64 = 0.75;
 
@@ -118,6 +121,13 @@ impl Origin {
         let least_cosine = self.cosine_at(i64::from(polar_e7) - i64::from(self.position.latitude_e7));
         let beside = self.latitude_cos * least_cosine * half_sine_squared(east_e7);
         half_sine_squared(north_e7).min(beside) * (1.0 - ROUNDING)
+    }
+
+    /// The haversine within which some drivers are, if a leaf of such a cell is about half full: a guess.
+    pub(super) fn reach_of(&self, drivers: usize, cell: Cell) -> f64 {
+        let side = cell.side() as f64;
+        let area = side * side * (self.plane.east_scale * self.plane.north_scale).sqrt();
+        area * drivers as f64 / (PI * LEAF_DRIVERS_USUAL)
     }
 
     /// Measures parts of a cell.

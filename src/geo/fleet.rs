@@ -141,10 +141,15 @@ impl Fleet {
         0..self.drivers.load(Ordering::Acquire)
     }
 
-    /// Asks memory for what is kept of a driver, without waiting for it.
+    /// Asks memory for a driver's record, without waiting for it.
     #[inline]
-    pub(super) fn touch(&self, slot: u32) {
+    pub(super) fn touch_record(&self, slot: u32) {
         hint::black_box(self.records.at(slot).position());
+    }
+
+    /// Asks memory for a driver's name, without waiting for it.
+    #[inline]
+    pub(super) fn touch_name(&self, slot: u32) {
         self.names.touch(slot);
     }
 

@@ -43,6 +43,24 @@ impl<'a> Frontier<'a> {
         Self { tree, origin, place, around, depth, outside: origin.haversine_floor_outside(cell), waiting }
     }
 
+    /// The cell around the place that the way began at, as long as it has not gone up from there.
+    pub(super) fn cell(&self) -> Cell {
+        Cell::around(self.place, self.depth)
+    }
+
+    /// Takes in all cells within a haversine, which is a guess of how far the search will go, and asks memory for their
+    /// leaves: so the waits for them overlap, and it does not matter if the guess was wrong.
+    pub(super) fn look_ahead(&mut self, reach: f64, haversine_max: f64) {
+        let reach = if reach < haversine_max { reach } else { haversine_max };
+        while self.outside <= reach {
+            self.climb(haversine_max);
+        }
+        while let Some(Waiting { link: Link::Inner(inner), cell }) = self.waiting.pop_inner(reach) {
+            self.wait_for(self.tree.quarters(inner), cell, haversine_max);
+        }
+        self.waiting.leaves_within(reach).for_each(|leaf| self.tree.touch(leaf));
+    }
+
     /// A floor of the haversine to all that is left.
     pub(super) fn floor(&self) -> f64 {
         let floor = self.waiting.floor();

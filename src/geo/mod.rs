@@ -1,11 +1,15 @@
 //! Where every driver is now, and who is near: the latest fixes of each tenant's fleet in memory, with an index over them.
 //!
 //! - Each driver has one record, its latest fix, on one cache line ([`record`]).
-//! - A tree of cells ([`cells`], [`tree`]) says which drivers are where. It is as deep as drivers are dense, so that
-//!   three of them on two continents are found as fast as the nearest of a million in a city.
+//! - A tree of cells ([`cells`], [`tree`], [`nodes`]) says which drivers are where. It is as deep as drivers are dense, so
+//!   that three of them on two continents are found as fast as the nearest of a million in a city. A leaf knows where in
+//!   its cell each driver is, to a 256th of the sides, so that a search ([`nearest`], [`frontier`]) reads hardly more
+//!   records than it returns.
 //! - Readers take no lock that a writer of positions could wait for. A writer whose driver stays in its cell writes the
-//!   record and nothing else; one whose driver leaves it changes the tree under the fleet's lock for a fraction of a
-//!   microsecond. That no search loses a driver on the move is argued in [`moves`].
+//!   record and the leaf's entry, and nothing else; one whose driver leaves it changes the tree under the fleet's lock for a
+//!   fraction of a microsecond. That no search loses a driver on the move is argued in [`moves`], and tried step by step in
+//!   `interleaved`.
+//! - Drivers that fall silent go to a tree of their own ([`presence`]), when a wheel of ticks ([`wheel`]) says so.
 //! - Searches are exact on the sphere ([`distance`]), at the poles and across the antimeridian.
 //!
 //! `geo` does no I/O and reads no clock.

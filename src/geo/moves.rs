@@ -15,6 +15,13 @@
 //! read: whoever sees any part of a change sees its announcement. So what a search meets in a leaf is either of the
 //! first kind or known to be of the second, even if the leaf was taken out of the tree and serves elsewhere by now.
 //!
+//! A leaf's entry holds two words, a slot and where in the cell its driver is. The second changes by itself while the driver
+//! stays in the cell: its writer stores the record, then the entry, both within the record's sequence, so that it can be
+//! no other leaf's entry by then. A search may read the entry before that and the record after it, or pass over the driver
+//! by where it was: then the update had not returned when the search began (what returned before, the search sees), and
+//! either place is one that the driver had while the search went on. A slot read with the place of another driver, who
+//! took over the entry, is of the second kind: both are announced before either word is stored.
+//!
 //! The log is a ring. A search that slept while it went around knows it, and looks through all records instead.
 
 use std::array;

@@ -207,6 +207,8 @@ impl<'a> Best<'a> {
     fn search(&mut self, root: Root, watch: &mut Watch<'_>) {
         let mut waiting = mem::take(&mut self.scratch.waiting);
         let mut frontier = Frontier::new(&self.fleet.tree, root, self.origin, &mut waiting);
+        let reach = self.origin.reach_of(self.limit.min(BATCH_MAX), frontier.cell());
+        frontier.look_ahead(reach, self.haversine_max);
         while let Some((leaf, cell)) = frontier.next_leaf(self.haversine_max) {
             let (ruler, side) = (self.origin.ruler(cell), cell.spot_side());
             let (met, haversine_max) = (&mut self.scratch.met, self.haversine_max);
@@ -249,7 +251,8 @@ impl<'a> Best<'a> {
         due.truncate(due_count);
         let mut due = mem::take(due);
         for batch in due.chunks(BATCH_MAX) {
-            batch.iter().for_each(|one| self.fleet.touch(one.slot));
+            batch.iter().for_each(|one| self.fleet.touch_record(one.slot));
+            batch.iter().for_each(|one| self.fleet.touch_name(one.slot));
             for one in batch {
                 if one.floor <= self.haversine_max {
                     self.offer(one.slot);

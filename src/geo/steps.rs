@@ -1,5 +1,9 @@
 //! Points between two steps of a writer or a search, where a test lets something else happen. Nothing outside tests.
 
+#[cfg(test)]
+pub(super) use points::interleaved;
+pub(super) use points::{step, whole};
+
 #[cfg(not(test))]
 mod points {
     /// Between two steps.
@@ -57,7 +61,3 @@ mod points {
         (result, STEPS.get())
     }
 }
-
-#[cfg(test)]
-pub(super) use points::interleaved;
-pub(super) use points::{step, whole};

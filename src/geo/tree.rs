@@ -1,4 +1,5 @@
-//! The tree of cells: which drivers are in which part of the map.
+//! The trees of cells: which drivers are in which part of the map. There are two with the same nodes, log and lock, one
+//! of the drivers that are heard of and one of the silent (see [`presence`](super::presence)).
 //!
 //! An inner node has a link to each quarter of its cell: to nothing, an inner node, or a leaf of up to
 //! [`LEAF_DRIVERS_MAX`] drivers. A leaf that overflows becomes an inner node; siblings that have thinned out become a
@@ -7,10 +8,12 @@
 //! Invariants that searches rely on:
 //! - At every instant a driver is in the leaf whose cell its record's position is in: a move enters the new leaf, then
 //!   writes the record, then leaves the old one. In between it may be in two.
-//! - An entry of a leaf stays where it is while its driver stays. Each change of an entry or a link is one store.
+//! - An entry of a leaf stays where it is while its driver stays. A change of a link, or of who has an entry, is one store;
+//!   where in the cell that driver is is stored before it.
 //! - Every driver whose leaf changes is announced first (see [`moves`](super::moves)). So nodes can be used again at
 //!   once: whatever a search finds in a node by a link that is no longer there was announced since it began.
 
+use std::hint;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -83,6 +86,12 @@ impl Tree {
     /// One quarter of an inner node.
     pub(super) fn quarter(&self, inner: u32, quarter: usize) -> Link {
         Link::unpack(self.inners.at(inner).quarters[quarter].load(Ordering::Acquire))
+    }
+
+    /// Asks memory for a leaf, without waiting for it.
+    #[inline]
+    pub(super) fn touch(&self, leaf: u32) {
+        hint::black_box(self.leaves.at(leaf).slots[0].load(Ordering::Relaxed));
     }
 
     /// Shows a search the drivers of a leaf, each with its [`Place::spot`]; it will look at those on the move by itself.

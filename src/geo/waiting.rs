@@ -59,6 +59,22 @@ impl WaitingCells {
         Some(self.near.swap_remove(at))
     }
 
+    /// Any inner node among the near with a floor up to `reach`.
+    pub(super) fn pop_inner(&mut self, reach: f64) -> Option<Waiting> {
+        let is_due = |(floor, waiting): (&f64, &Waiting)| *floor <= reach && matches!(waiting.link, Link::Inner(_));
+        let at = self.floors.iter().zip(&self.near).position(is_due)?;
+        self.floors.swap_remove(at);
+        Some(self.near.swap_remove(at))
+    }
+
+    /// Leaves among the near with a floor up to `reach`.
+    pub(super) fn leaves_within(&self, reach: f64) -> impl Iterator<Item = u32> + '_ {
+        self.floors.iter().zip(&self.near).filter_map(move |(floor, waiting)| match waiting.link {
+            Link::Leaf(leaf) if *floor <= reach => Some(leaf),
+            _ => None,
+        })
+    }
+
     fn move_to_far(&mut self) {
         let far = self.floors.drain(..).zip(self.near.drain(..)).map(|(floor, waiting)| Far { floor, waiting });
         self.far.extend(far);
