@@ -9,6 +9,8 @@ mod basic;
 mod books;
 mod config;
 mod credentials;
+mod density;
+mod drivers;
 mod error;
 mod extract;
 mod guard;
@@ -80,6 +82,7 @@ pub fn router(state: State, config: &Config) -> Router {
         .merge(ingest::routes(ingest))
         .merge(nearest::routes(nearest))
         .merge(within::routes(within))
+        .merge(density::routes(Arc::clone(&geo)))
         .merge(latest::routes(geo))
         .merge(rejections::routes(rejections))
         .merge(track::routes(ingress));

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 
-use super::answer::{Drivers, aside, json};
+use super::answer::aside;
+use super::drivers::Drivers;
 use super::error::Error;
 use super::extract::{FleetReader, Params, required};
 use super::presence::{Presence, Status};
@@ -108,12 +108,11 @@ impl Asked {
         let has_more = found.len() > self.limit;
         found.truncate(self.limit);
         let next_cursor = found.last().filter(|_| has_more).map(|last| Cursor::at(last).to_string());
-        let drivers: Vec<_> = found
-            .iter()
-            .map(|one| presence.show(one.driver.driver().as_str(), &one.fix, one.on_shipment, Some(one.distance_m)))
-            .collect();
-        let count = drivers.len();
-        json(StatusCode::OK, &Drivers { drivers, count, truncated: false, next_cursor: Some(next_cursor) })
+        let mut drivers = Drivers::with_room_for(found.len(), presence);
+        for one in &found {
+            drivers.add(one.driver.driver().as_str(), &one.fix, one.on_shipment, Some(one.distance_m));
+        }
+        drivers.with_cursor(next_cursor.as_deref())
     }
 }
 

@@ -1,16 +1,15 @@
 //! Whether a driver can be counted on now, and how `nearest` and `within` show a driver.
 
-use std::fmt;
-
-use serde::{Serialize, Serializer};
-
 use crate::fix::Fix;
 use crate::units::TimestampMs;
-use crate::wire;
+use crate::wire::decimal::put_fixed;
+use crate::wire::time::write_rfc3339;
+
+/// Decimals of a position in degrees.
+const POSITION_DECIMALS: u32 = 7;
 
 /// What a driver is doing, as dispatchers filter by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     /// Heard of lately, and free.
     Available,
@@ -23,6 +22,14 @@ pub(super) enum Status {
 impl Status {
     /// The names that [`Status::parse`] takes.
     pub(super) const NAMES: &'static str = "available, on_shipment or offline";
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::OnShipment => "on_shipment",
+            Self::Offline => "offline",
+        }
+    }
 
     /// The status of this name.
     pub(super) fn parse(name: &str) -> Option<Self> {
@@ -50,85 +57,50 @@ impl Presence {
         self.now.saturating_add_ms(self.offline_after_ms.saturating_neg())
     }
 
-    /// The shape of a driver in an answer.
-    pub(super) fn show<'a>(
-        self,
-        driver_id: &'a str,
-        fix: &Fix,
-        on_shipment: bool,
-        distance_m: Option<f64>,
-    ) -> Shown<'a> {
-        let status = match (fix.received_at < self.online_since(), on_shipment) {
+    /// Appends a driver as answers of `nearest` and `within` show it; what its fix does not have is left out.
+    pub(super) fn put(self, driver_id: &str, fix: &Fix, on_shipment: bool, distance_m: Option<f64>, out: &mut Vec<u8>) {
+        // A driver id has no character that JSON would escape.
+        out.extend_from_slice(b"{\"driver_id\":\"");
+        out.extend_from_slice(driver_id.as_bytes());
+        out.extend_from_slice(b"\",\"latitude\":");
+        put_fixed(out, fix.position.latitude_e7.into(), POSITION_DECIMALS);
+        out.extend_from_slice(b",\"longitude\":");
+        put_fixed(out, fix.position.longitude_e7.into(), POSITION_DECIMALS);
+        if let Some(distance_m) = distance_m {
+            out.extend_from_slice(b",\"distance_m\":");
+            put_fixed(out, (distance_m * 1_000.0).round() as i64, 3);
+        }
+        out.extend_from_slice(b",\"timestamp\":\"");
+        write_rfc3339(fix.time, out);
+        out.extend_from_slice(b"\",\"age_s\":");
+        // A clock that was set back must not make anybody younger than now.
+        put_fixed(out, self.now.0.saturating_sub(fix.received_at.0).max(0), 3);
+        out.extend_from_slice(b",\"status\":\"");
+        out.extend_from_slice(self.status(fix, on_shipment).as_str().as_bytes());
+        out.push(b'"');
+        if let Some(speed_mmps) = fix.speed_mmps {
+            out.extend_from_slice(b",\"speed\":");
+            put_fixed(out, speed_mmps.into(), 3);
+        }
+        if let Some(heading_cdeg) = fix.heading_cdeg {
+            out.extend_from_slice(b",\"heading\":");
+            put_fixed(out, heading_cdeg.into(), 2);
+        }
+        out.push(b'}');
+    }
+
+    fn status(self, fix: &Fix, on_shipment: bool) -> Status {
+        match (fix.received_at < self.online_since(), on_shipment) {
             (true, _) => Status::Offline,
             (false, true) => Status::OnShipment,
             (false, false) => Status::Available,
-        };
-        Shown {
-            driver_id,
-            latitude: fix.position.latitude(),
-            longitude: fix.position.longitude(),
-            distance_m: distance_m.map(|metres| (metres * 1_000.0).round() / 1_000.0),
-            timestamp: Rfc3339(fix.time),
-            // A clock that was set back must not make anybody younger than now.
-            age_s: self.now.seconds_since(fix.received_at).max(0.0),
-            status,
-            speed: fix.speed_mps().map(Decimal),
-            heading: fix.heading_deg().map(Decimal),
         }
-    }
-}
-
-/// A driver in an answer of `nearest` or `within`.
-#[derive(Debug, Serialize)]
-pub(super) struct Shown<'a> {
-    driver_id: &'a str,
-    latitude: f64,
-    longitude: f64,
-    /// To the millimetre.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    distance_m: Option<f64>,
-    timestamp: Rfc3339,
-    /// Since it was received.
-    age_s: f64,
-    status: Status,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    speed: Option<Decimal>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    heading: Option<Decimal>,
-}
-
-/// A number that is shown without a point if it is whole, as the `location` shape shows its own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Decimal(pub(super) f64);
-
-impl Serialize for Decimal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let whole = self.0 as i64;
-        if whole as f64 == self.0 { serializer.serialize_i64(whole) } else { serializer.serialize_f64(self.0) }
-    }
-}
-
-/// An instant that is shown as RFC 3339, in UTC.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rfc3339(pub(super) TimestampMs);
-
-impl fmt::Display for Rfc3339 {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::with_capacity(24);
-        wire::time::write_rfc3339(self.0, &mut text);
-        formatter.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
-    }
-}
-
-impl Serialize for Rfc3339 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::fix::Report;
@@ -140,29 +112,42 @@ mod tests {
         Fix::from_report(&report, position, TimestampMs(1_708_093_024_000), TimestampMs(received_at_ms))
     }
 
+    fn shown(presence: Presence, fix: &Fix, on_shipment: bool, distance_m: Option<f64>) -> Value {
+        let mut text = Vec::new();
+        presence.put("d1", fix, on_shipment, distance_m, &mut text);
+        serde_json::from_slice(&text).unwrap()
+    }
+
     #[test]
     fn shows_a_driver_as_clients_rely_on() {
         let presence = Presence { now: TimestampMs(1_708_093_030_200), offline_after_ms: 300_000 };
-        let shown = presence.show("d1", &fix(1_708_093_027_000), false, Some(103.400_04));
         let wanted = json!({
-            "driver_id": "d1", "latitude": 52.1, "longitude": 21.0, "distance_m": 103.4,
+            "driver_id": "d1", "latitude": 52.1, "longitude": 21, "distance_m": 103.4,
             "timestamp": "2024-02-16T14:17:04Z", "age_s": 3.2, "status": "available", "speed": 8.3, "heading": 270,
         });
-        assert_eq!(serde_json::to_value(shown).unwrap(), wanted);
+        assert_eq!(shown(presence, &fix(1_708_093_027_000), false, Some(103.400_04)), wanted);
+        let bare = Fix::at(TimestampMs(1_708_093_024_000), Position { latitude_e7: -1, longitude_e7: 0 });
+        let wanted = json!({
+            "driver_id": "d1", "latitude": -0.0000001, "longitude": 0, "timestamp": "2024-02-16T14:17:04Z",
+            "age_s": 6.2, "status": "available",
+        });
+        assert_eq!(shown(presence, &bare, false, None), wanted);
     }
 
     #[test]
     fn age_and_offline_count_from_the_receive_time() {
         let presence = Presence { now: TimestampMs(1_000_000), offline_after_ms: 300_000 };
-        let shown_as = |received_at_ms, on_shipment| {
-            let shown = presence.show("d1", &fix(received_at_ms), on_shipment, None);
-            (shown.age_s, shown.status)
-        };
-        let shown = |received_at_ms| shown_as(received_at_ms, false);
-        assert_eq!(shown(700_000), (300.0, Status::Available));
-        assert_eq!(shown(699_999), (300.001, Status::Offline));
-        assert_eq!(shown(1_000_500), (0.0, Status::Available), "a clock set back");
-        assert_eq!(shown_as(700_000, true), (300.0, Status::OnShipment));
-        assert_eq!(shown_as(699_999, true), (300.001, Status::Offline), "nobody counts on a driver who is silent");
+        for (received_at_ms, on_shipment, age_s, status) in [
+            (700_000, false, json!(300), "available"),
+            (699_999, false, json!(300.001), "offline"),
+            // A clock set back.
+            (1_000_500, false, json!(0), "available"),
+            (700_000, true, json!(300), "on_shipment"),
+            // Nobody counts on a driver who is silent.
+            (699_999, true, json!(300.001), "offline"),
+        ] {
+            let shown = shown(presence, &fix(received_at_ms), on_shipment, None);
+            assert_eq!((&shown["age_s"], &shown["status"]), (&age_s, &json!(status)), "{received_at_ms}");
+        }
     }
 }

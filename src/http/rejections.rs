@@ -9,10 +9,9 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 
-use super::answer::json;
+use super::answer::{Rfc3339, json};
 use super::error::Error;
 use super::extract::{self, Driver, Params};
-use super::presence::Rfc3339;
 use crate::auth::Principal;
 use crate::geo::GeoIndex;
 use crate::rejected::{Recorder, Refusal};

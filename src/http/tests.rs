@@ -1,5 +1,7 @@
 //! The routes as a client meets them: every status and every shape, without a socket.
 
+mod map;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,13 +230,14 @@ async fn a_tenant_sees_only_its_own() {
         theirs.headers_mut().insert("x-tenant", "other".parse().unwrap());
         assert_eq!(ask(&api.router, theirs).await.status, 404, "{path}");
     }
-    for (path, nobody) in [
+    for (path, nothing) in [
         ("/v1/drivers/nearest?lat=52&lon=21", json!({"drivers": [], "count": 0, "next_cursor": null})),
         ("/v1/drivers/within?bbox=-180,-90,180,90", json!({"drivers": [], "count": 0})),
+        ("/v1/drivers/density?bbox=0,0,40,60&zoom=4", json!({"zoom": 4, "cells": [], "count": 0, "drivers": 0})),
     ] {
         let mut theirs = request(Method::GET, path, Body::empty());
         theirs.headers_mut().insert("x-tenant", "other".parse().unwrap());
-        assert_eq!(ask(&api.router, theirs).await.json(), nobody, "{path}");
+        assert_eq!(ask(&api.router, theirs).await.json(), nothing, "{path}");
     }
 }
 

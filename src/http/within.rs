@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
 
-use super::answer::{Drivers, aside, json};
+use super::answer::aside;
+use super::drivers::Drivers;
 use super::error::Error;
 use super::extract::{self, BodyBounds, FleetReader, Params, required};
 use super::presence::Presence;
@@ -18,8 +18,12 @@ use crate::auth::Principal;
 use crate::clock::Clock;
 use crate::geo::{Area, GeoIndex};
 
-/// Most drivers in one answer, some 20 MB of text. If more are inside, the answer says that it is `truncated`.
+/// Most drivers in one answer, some 20 MB of text. If more are inside, the answer says that it is `truncated`, and how many there are in `total`.
 const DRIVERS_MAX: usize = 100_000;
+
+/// What [`bbox`] takes.
+pub(super) const BBOX: &str =
+    "west,south,east,north in degrees, south not above north; west > east crosses the antimeridian";
 
 /// What the handlers need.
 #[derive(Clone, Debug)]
@@ -39,8 +43,7 @@ async fn get_within(
     FleetReader(principal): FleetReader,
     params: Params,
 ) -> Result<Response, Error> {
-    let wanted = || "west,south,east,north in degrees, south not above north; west > east crosses the antimeridian";
-    let area = required("bbox", params.parsed("bbox", bbox, wanted)?)?;
+    let area = required("bbox", params.parsed("bbox", bbox, || BBOX)?)?;
     let limit = limit(&params)?;
     Ok(aside(limit, move || within.answer(&principal, &area, limit)).await)
 }
@@ -65,21 +68,24 @@ fn limit(params: &Params) -> Result<usize, Error> {
 impl Within {
     fn answer(&self, principal: &Principal, area: &Area, limit: usize) -> Response {
         let presence = Presence { now: self.clock.now(), offline_after_ms: self.offline_after_ms };
-        let fleet = self.geo.fleet(principal.tenant.as_str());
+        let Some(fleet) = self.geo.fleet(principal.tenant.as_str()) else {
+            return Drivers::with_room_for(0, presence).of_total(None);
+        };
         // One more than asked for tells whether that is all.
-        let mut found = fleet.map_or_else(Vec::new, |fleet| fleet.within(area, limit + 1));
-        let truncated = found.len() > limit;
+        let mut found = fleet.within(area, limit + 1);
+        let is_truncated = found.len() > limit;
         found.truncate(limit);
-        let drivers: Vec<_> = found
-            .iter()
-            .map(|found| presence.show(found.driver.driver().as_str(), &found.fix, found.on_shipment, None))
-            .collect();
-        let count = drivers.len();
-        json(StatusCode::OK, &Drivers { drivers, count, truncated, next_cursor: None })
+        let mut drivers = Drivers::with_room_for(found.len(), presence);
+        for one in &found {
+            drivers.add(one.driver.driver().as_str(), &one.fix, one.on_shipment, None);
+        }
+        // Drivers move between the two looks.
+        drivers.of_total(is_truncated.then(|| fleet.count_within(area).max(limit)))
     }
 }
 
-fn bbox(text: &str) -> Option<Area> {
+/// A box on the map.
+pub(super) fn bbox(text: &str) -> Option<Area> {
     let mut edges = text.split(',').map(|edge| edge.trim().parse::<f64>().ok());
     let (west, south, east, north) = (edges.next()??, edges.next()??, edges.next()??, edges.next()??);
     if edges.next().is_some() { None } else { Area::bounding_box(west, south, east, north).ok() }

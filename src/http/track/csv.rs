@@ -2,7 +2,7 @@
 
 use super::text::push;
 use crate::fix::Fix;
-use crate::http::presence::Rfc3339;
+use crate::http::answer::Rfc3339;
 
 /// The columns.
 const HEADER: &str = "driver_id,timestamp,latitude,longitude,speed_mps,heading_deg,altitude_m,accuracy_m,\

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::fix::Fix;
-use crate::http::presence::Rfc3339;
+use crate::http::answer::Rfc3339;
 
 #[derive(Debug, Serialize)]
 struct Collection<'a> {

@@ -2,7 +2,7 @@
 
 use super::text::push;
 use crate::fix::Fix;
-use crate::http::presence::Rfc3339;
+use crate::http::answer::Rfc3339;
 use crate::units::Position;
 
 const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::fix::Fix;
-use crate::http::presence::{Decimal, Rfc3339};
+use crate::http::answer::{Decimal, Rfc3339};
 
 /// A page of a track.
 #[derive(Debug, Serialize)]
