@@ -113,7 +113,7 @@ impl Redis {
         match (line.as_bytes().first(), count) {
             (Some(b':'), Some(_)) => 1,
             (Some(b'*'), Some(count)) => {
-                // Each an array of two bulk strings: six lines with the one of its length.
+                // Each an array of two bulk strings: its length, then the length and the text of each.
                 (0..5 * count).for_each(|_| {
                     self.line();
                 });

@@ -7,9 +7,9 @@
 
 use crate::units::Position;
 
-/// Cells of this depth are 45 m wide on the equator and 23 m high. Smaller ones would have a parked driver change its
-/// cell with the noise of its receiver.
-pub(super) const DEPTH_OF_PLACE: u8 = 20;
+/// Cells of this depth are 2.8 m wide on the equator and 1.4 m high, and only where drivers stand as close as in a depot is
+/// the tree so deep: elsewhere no parked driver changes its cell with the noise of its receiver.
+pub(super) const DEPTH_OF_PLACE: u8 = 24;
 
 /// Here the bits of a slot are used up, and a cell holds one driver.
 pub(super) const DEPTH_MAX: u8 = DEPTH_OF_PLACE + 16;

@@ -236,7 +236,8 @@ mod tests {
         let (latest_step, silenced) = (AtomicI64::new(0), AtomicU64::new(0));
         thread::scope(|scope| {
             for writer in 0..2 {
-                let (slots, fleet, stopped, writes, latest_step) = (&slots, &fleet, &stopped, &writes, &latest_step);
+                let (slots, fleet, stopped, writes) = (&slots, &fleet, &stopped, &writes);
+                let (latest_step, silenced) = (&latest_step, &silenced);
                 scope.spawn(move || {
                     for step in 1.. {
                         for driver in (STANDING..DRIVERS).filter(|driver| driver % 2 == writer) {
@@ -244,19 +245,17 @@ mod tests {
                             writes.fetch_add(1, Ordering::Relaxed);
                         }
                         latest_step.fetch_max(step, Ordering::Relaxed);
+                        if writer == 0 {
+                            // All fall silent, and return with their next fix.
+                            let online_since = TimestampMs((step + 1) * 1_000);
+                            silenced.fetch_add(fleet.advance(online_since).drivers.len() as u64, Ordering::Relaxed);
+                        }
                         if stopped.load(Ordering::Relaxed) {
                             break;
                         }
                     }
                 });
             }
-            scope.spawn(|| {
-                while !stopped.load(Ordering::Relaxed) {
-                    // So near to now that drivers are caught in the middle of a round, and return with the next.
-                    let online_since = TimestampMs(latest_step.load(Ordering::Relaxed) * 1_000);
-                    silenced.fetch_add(fleet.advance(online_since).drivers.len() as u64, Ordering::Relaxed);
-                }
-            });
             let readers: Vec<_> = (0..2)
                 .map(|reader| {
                     let (fleet, reads, checked, latest_step) = (&fleet, &reads, &checked, &latest_step);

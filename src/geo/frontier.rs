@@ -10,6 +10,10 @@ use super::nodes::Link;
 use super::tree::{Root, Tree};
 use super::waiting::{Waiting, WaitingCells};
 
+/// Inner nodes to look into before the first leaf: where the guess is far off, as on the shore of an empty sea, they
+/// would be very many.
+const LOOK_AHEAD_MAX: usize = 12;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Frontier<'a> {
@@ -52,11 +56,14 @@ impl<'a> Frontier<'a> {
     /// leaves: so the waits for them overlap, and it does not matter if the guess was wrong.
     pub(super) fn look_ahead(&mut self, reach: f64, haversine_max: f64) {
         let reach = if reach < haversine_max { reach } else { haversine_max };
-        while self.outside <= reach {
-            self.climb(haversine_max);
-        }
-        while let Some(Waiting { link: Link::Inner(inner), cell }) = self.waiting.pop_inner(reach) {
-            self.wait_for(self.tree.quarters(inner), cell, haversine_max);
+        for _ in 0..LOOK_AHEAD_MAX {
+            if self.outside <= reach {
+                self.climb(haversine_max);
+            } else if let Some(Waiting { link: Link::Inner(inner), cell }) = self.waiting.pop_inner(reach) {
+                self.wait_for(self.tree.quarters(inner), cell, haversine_max);
+            } else {
+                break;
+            }
         }
         self.waiting.leaves_within(reach).for_each(|leaf| self.tree.touch(leaf));
     }
