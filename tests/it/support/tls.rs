@@ -30,7 +30,7 @@ impl Authority {
     /// A new one, with a certificate for this machine.
     pub(crate) fn new() -> Self {
         let (signer, dir) = (authority::Authority::new(), tempfile::tempdir().unwrap());
-        std::fs::write(dir.path().join("ca.pem"), &signer.certificate).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), &signer.own.certificate).unwrap();
         let authority = Self { signer, dir, signed: Mutex::default() };
         authority.renew();
         authority.revoke(&[]);
