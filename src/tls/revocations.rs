@@ -162,12 +162,19 @@ impl Revocations {
 
     /// Whoever was let in goes by these from now on.
     pub(super) fn replace(&self, revoked: Revoked) {
-        *self.revoked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(revoked);
+        let is_news = self.revoked().issuers != revoked.issuers;
+        let mut current = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, Arc::new(revoked));
+        drop(current);
+        // Many may be in it, for which nobody is to wait.
+        drop(before);
         // Only now: whoever sees the number looks at these, or at later ones.
-        self.version.fetch_add(1, Ordering::Release);
+        if is_news {
+            self.version.fetch_add(1, Ordering::Release);
+        }
     }
 
-    /// Grows whenever the lists are read: what was found not revoked may be revoked since.
+    /// Grows whenever the lists say something else: what was found not revoked may be revoked since.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }

@@ -238,6 +238,28 @@ fn certificates_are_revoked_whatever_is_wrong_with_the_servers_own() {
 }
 
 #[test]
+fn nobody_is_looked_at_again_for_lists_that_say_the_same() {
+    let (directory, authority) = (tempdir().unwrap(), Authority::new());
+    let server = authority.server(directory.path(), ClientCertificates::Required);
+    let pair = authority.sign("truck-7", &[]);
+    let write = |list: &str| fs::write(directory.path().join("revoked.pem"), list).unwrap();
+    let versions = || {
+        server.reload().unwrap();
+        server.revocations().version()
+    };
+    let before = versions();
+    // Another pair of the server's own, and a list with another number and time.
+    authority.files(directory.path(), &authority.sign_host(), ClientCertificates::Required);
+    assert_eq!(versions(), before);
+    write(&authority.revoke(&[&pair]));
+    assert_eq!(versions(), before + 1);
+    write(&authority.revoke(&[&pair]));
+    assert_eq!(versions(), before + 1);
+    write(&authority.revoke(&[]));
+    assert_eq!(versions(), before + 2);
+}
+
+#[test]
 fn a_list_is_overdue_from_its_next_update_on() {
     let (directory, authority) = (tempdir().unwrap(), Authority::new());
     let server = authority.server(directory.path(), ClientCertificates::Required);
