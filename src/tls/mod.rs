@@ -13,8 +13,9 @@
 //!
 //! A resumed session of 1.3 agrees on a key anew, which most of its time goes to; what it saves is the certificates. What bounds
 //! all that is the rate at which a listener takes connections (`connections_per_s_max`): a connection has one handshake. Those
-//! with TLS take 1,000 a second unless told otherwise, which is less than a third of one core, and a fleet of 18,000 back in 18
-//! seconds; whoever is over it waits in the system's backlog and costs nothing.
+//! with TLS take 1,000 a second each unless told otherwise, which is less than a third of one core, and a fleet of 18,000 back in
+//! 18 seconds; with a second such listener it is twice that, and a server's key for RSA takes longer to sign with than one for
+//! ECDSA. Whoever is over it waits in the system's backlog and costs nothing.
 //!
 //! # What changes
 //! A [`Server`] holds one pair of certificate and key, read from PEM files, and begins sessions with it: TLS 1.2 and 1.3, by
