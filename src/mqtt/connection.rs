@@ -30,6 +30,12 @@ use crate::units::TimestampMs;
 /// Bytes that wait to be written beyond which a connection is not read: who does not take answers asks no more.
 const OUT_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes that are read at once to see whether a client that hung up left any.
+const LEFT_BEHIND_READ_BYTES: usize = 64;
+
+/// Reads for that: each may bring nothing but a layer's own words, and the last of them is a goodbye.
+const LEFT_BEHIND_READS_MAX: usize = 4;
+
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -216,11 +222,25 @@ impl Connection {
         self.out.len() >= OUT_BYTES_MAX
     }
 
-    /// Whether the client hung up while it waits for who it is, and left nothing behind that would be taken after that.
+    /// Whether the client hung up while it waits for who it is, and left nothing behind that would be taken after that. TLS and
+    /// WebSocket have words of their own for that, which come before the end and have to be read; what else comes is kept.
     pub(super) fn has_given_up(&mut self) -> bool {
-        self.phase == Phase::AwaitingAuth
-            && self.carried.is_empty()
-            && matches!(self.stream.socket_mut().peek(&mut [0]), Ok(0))
+        if self.phase != Phase::AwaitingAuth || !self.carried.is_empty() {
+            return false;
+        }
+        let mut left_behind = [0; LEFT_BEHIND_READ_BYTES];
+        for _ in 0..LEFT_BEHIND_READS_MAX {
+            match self.stream.receive(&mut left_behind) {
+                Received::Bytes { count: 0, .. } => {}
+                Received::Bytes { count, .. } => {
+                    self.carried.extend_from_slice(&left_behind[..count]);
+                    return false;
+                }
+                Received::End => return true,
+                Received::Nothing | Received::Fault(_) => return false,
+            }
+        }
+        false
     }
 
     /// Reads once into `buffer`, which is not empty.
