@@ -18,7 +18,7 @@ use super::outbound::Outbound;
 use super::rate::Bucket;
 use super::router::Link;
 use super::subscribe::PartlyRefused;
-use super::transport::{CERTIFICATE_REVOKED, Fault, Received, Stream};
+use super::transport::{CERTIFICATE_EXPIRED, CERTIFICATE_REVOKED, Fault, Received, Stream};
 use super::wills::IngestWill;
 use super::worker::Tick;
 use crate::auth::{Principal, Standing};
@@ -204,10 +204,18 @@ impl Connection {
         self.stream.socket_mut().peer_addr().ok().map(|address| address.ip())
     }
 
+    /// Why it may not begin, if so: a session of TLS was resumed with a certificate that has ended since.
+    pub(super) fn resumed_too_late(&mut self, now: TimestampMs) -> Option<Close> {
+        self.stream.is_expired(now).then_some(Close::Transport(CERTIFICATE_EXPIRED))
+    }
+
     /// Why it may last no longer, if so: what it showed of itself is good no more.
     pub(super) fn lapsed(&mut self, now: TimestampMs) -> Option<Close> {
         if self.stream.is_revoked() {
             return Some(Close::Revoked);
+        }
+        if self.stream.is_expired(now) {
+            return Some(Close::Expired);
         }
         self.session.as_ref()?.lapsed(now)
     }
