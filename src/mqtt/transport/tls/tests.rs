@@ -168,15 +168,18 @@ fn a_certificate_that_is_revoked_while_the_connection_lasts_is_told() {
             assert_eq!(shake_hands(&mut tls, &mut authority.session(pair, version)), None);
             tls
         });
-        let mut under_way = Tls::begin(&server, Wire::default()).unwrap();
+        let [mut judged, mut under_way] = [(); 2].map(|()| Tls::begin(&server, Wire::default()).unwrap());
+        assert_eq!(shake_hands(&mut judged, &mut authority.session(Some(&one), version)), None);
         assert_eq!(connections.each_mut().map(Tls::is_revoked), [false; 3]);
         fs::write(directory.path().join("revoked.pem"), authority.revoke(&[&one])).unwrap();
         server.reload().unwrap();
         assert_eq!(connections.each_mut().map(Tls::is_revoked), [true, false, false]);
-        // One that began before, and was judged by the lists of before, is found all the same.
+        // One that was judged by the lists of before, and not looked at since, is found all the same.
+        assert!(judged.is_revoked() && judged.is_revoked());
+        // One that began before is judged by the lists of now.
         assert!(!under_way.is_revoked());
-        assert_eq!(shake_hands(&mut under_way, &mut authority.session(Some(&one), version)), None);
-        assert!(under_way.is_revoked() && under_way.is_revoked());
+        let ended = shake_hands(&mut under_way, &mut authority.session(Some(&one), version));
+        assert_eq!(ended, Some(Ended::Faulty(Fault::Tls(REVOKED))));
     }
 }
 
