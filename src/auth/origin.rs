@@ -26,11 +26,29 @@ pub const ORIGINS_MAX: usize = 64;
 /// Whether a text can be what browsers send as `Origin`: scheme, host and port if it is not the scheme's own, and nothing behind
 /// (RFC 6454, 6.2). `null`, which is many pages', is none.
 pub fn is_origin(text: &str) -> bool {
-    let Some((scheme, host)) = text.split_once("://") else { return false };
-    let is_of = |text: &str, further: &[u8]| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || further.contains(&byte))
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let end_of_literal = rest.find(']').map_or(0, |bracket| bracket + 1);
+    let (host, port) = match rest[end_of_literal..].find(':') {
+        Some(colon) => (&rest[..end_of_literal + colon], Some(&rest[end_of_literal + colon + 1..])),
+        None => (rest, None),
     };
-    is_of(scheme, b"+-.") && is_of(host, b".-_:[]")
+    let is_host = match host.strip_prefix('[') {
+        Some(literal) => literal.strip_suffix(']').is_some_and(|literal| literal.parse::<Ipv6Addr>().is_ok()),
+        None => is_of(host, b".-_"),
+    };
+    is_of(scheme, b"+-.") && is_host && port.is_none_or(|port| is_told_port(scheme, port))
+}
+
+/// Whether a text has something, and only letters, digits and these.
+fn is_of(text: &str, further: &[u8]) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || further.contains(&byte))
+}
+
+/// Whether browsers tell this port: not the scheme's own, and without zeros before it.
+fn is_told_port(scheme: &str, port: &str) -> bool {
+    let is_own =
+        [("http", "80"), ("https", "443")].iter().any(|(of, own)| scheme.eq_ignore_ascii_case(of) && port == *own);
+    is_port(port) && !is_own && !port.starts_with('0')
 }
 
 fn is_port(text: &str) -> bool {
@@ -85,10 +103,44 @@ mod tests {
 
     #[test]
     fn knows_what_browsers_send_from_what_only_people_write() {
-        for good in ["https://fleet.example", "https://fleet.example:8443", "http://[::1]:80", "moz-extension://a-b"] {
+        for good in [
+            "https://fleet.example",
+            "https://fleet.example:8443",
+            "https://fleet.example:80",
+            "http://[::1]:8080",
+            "moz-extension://a-b",
+        ] {
             assert!(is_origin(good), "{good}");
         }
-        for bad in ["", "null", "*", "fleet.example", "https://", "://x", "https://a/", "https://a b", "https://*.a"] {
+        let bad = [
+            "",
+            "null",
+            "*",
+            "fleet.example",
+            "https://",
+            "://x",
+            "https://a/",
+            "https://a b",
+            "https://*.a",
+            "https://a:443",
+            "HTTPS://a:443",
+            "http://[::1]:80",
+            "https://a:",
+            "https://a:08443",
+            "https://a:99999",
+            "https://a:b",
+            "https://a:1:2",
+            "https://:",
+            "https://:8443",
+            "https://[[",
+            "https://[::1",
+            "https://[::1]x",
+            "https://::1",
+            "https://[]",
+            "https://[a]",
+            "https://a]:1",
+        ];
+        for bad in bad {
             assert!(!is_origin(bad), "{bad}");
         }
     }

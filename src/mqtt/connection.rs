@@ -18,7 +18,7 @@ use super::outbound::Outbound;
 use super::rate::Bucket;
 use super::router::Link;
 use super::subscribe::PartlyRefused;
-use super::transport::{CERTIFICATE_REVOKED, Fault, Received, Stream};
+use super::transport::{CERTIFICATE_EXPIRED, CERTIFICATE_REVOKED, Fault, Received, Stream};
 use super::wills::IngestWill;
 use super::worker::Tick;
 use crate::auth::{Principal, Standing};
@@ -29,6 +29,12 @@ use crate::units::TimestampMs;
 
 /// Bytes that wait to be written beyond which a connection is not read: who does not take answers asks no more.
 const OUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that are read at once to see whether a client that hung up left any.
+const LEFT_BEHIND_READ_BYTES: usize = 64;
+
+/// Reads for that: each may bring nothing but a layer's own words, and the last of them is a goodbye.
+const LEFT_BEHIND_READS_MAX: usize = 4;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,10 +204,18 @@ impl Connection {
         self.stream.socket_mut().peer_addr().ok().map(|address| address.ip())
     }
 
+    /// Why it may not begin, if so: a session of TLS was resumed with a certificate that has ended since.
+    pub(super) fn resumed_too_late(&mut self, now: TimestampMs) -> Option<Close> {
+        self.stream.is_expired(now).then_some(Close::Transport(CERTIFICATE_EXPIRED))
+    }
+
     /// Why it may last no longer, if so: what it showed of itself is good no more.
     pub(super) fn lapsed(&mut self, now: TimestampMs) -> Option<Close> {
         if self.stream.is_revoked() {
             return Some(Close::Revoked);
+        }
+        if self.stream.is_expired(now) {
+            return Some(Close::Expired);
         }
         self.session.as_ref()?.lapsed(now)
     }
@@ -216,11 +230,25 @@ impl Connection {
         self.out.len() >= OUT_BYTES_MAX
     }
 
-    /// Whether the client hung up while it waits for who it is, and left nothing behind that would be taken after that.
+    /// Whether the client hung up while it waits for who it is, and left nothing behind that would be taken after that. TLS and
+    /// WebSocket have words of their own for that, which come before the end and have to be read; what else comes is kept.
     pub(super) fn has_given_up(&mut self) -> bool {
-        self.phase == Phase::AwaitingAuth
-            && self.carried.is_empty()
-            && matches!(self.stream.socket_mut().peek(&mut [0]), Ok(0))
+        if self.phase != Phase::AwaitingAuth || !self.carried.is_empty() {
+            return false;
+        }
+        let mut left_behind = [0; LEFT_BEHIND_READ_BYTES];
+        for _ in 0..LEFT_BEHIND_READS_MAX {
+            match self.stream.receive(&mut left_behind) {
+                Received::Bytes { count: 0, .. } => {}
+                Received::Bytes { count, .. } => {
+                    self.carried.extend_from_slice(&left_behind[..count]);
+                    return false;
+                }
+                Received::End => return true,
+                Received::Nothing | Received::Fault(_) => return false,
+            }
+        }
+        false
     }
 
     /// Reads once into `buffer`, which is not empty.

@@ -39,6 +39,9 @@ pub(super) enum Pending {
 impl Connection {
     /// Asks who it is, and begins its session if that is known at once.
     pub(super) fn authenticate(&mut self, context: &mut Context, mut connect: Connect) -> Result<(), Close> {
+        if let Some(why) = self.resumed_too_late(context.now) {
+            return Err(why);
+        }
         if context.authority.is_open() {
             return self.begin_session(context, connect, None);
         }

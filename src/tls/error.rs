@@ -36,6 +36,18 @@ pub enum Error {
         /// What is wrong with it.
         error: rustls::Error,
     },
+    /// A list of revoked certificates that its authority did not sign, as far as is known.
+    #[error(
+        "{} has a list of {issuer} that is not signed by a known authority of that name: fetch it again, and have the \
+         authority's certificate in client_ca, or beside the list if an authority there signed it",
+        path.display()
+    )]
+    Unsigned {
+        /// Where it is.
+        path: PathBuf,
+        /// In whose name it is.
+        issuer: String,
+    },
     /// A key that belongs to another certificate.
     #[error("{} is not the key of the certificate in {}: give it the one that the certificate was made with", key.display(), certificate.display())]
     Mismatched {
@@ -51,6 +63,7 @@ impl Error {
     pub fn part(&self) -> Part {
         match self {
             Self::Unreadable { part, .. } | Self::Empty { part, .. } | Self::Unusable { part, .. } => *part,
+            Self::Unsigned { .. } => Part::ClientRevocations,
             Self::Mismatched { .. } => Part::Key,
         }
     }

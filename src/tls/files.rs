@@ -79,7 +79,8 @@ pub struct Files {
     pub key: PathBuf,
     /// The authorities of clients' certificates; only read where those are asked for.
     pub client_ca: PathBuf,
-    /// Lists of the certificates that those authorities took back; empty: none are. Only read where certificates are asked for.
+    /// Lists of the certificates that those authorities took back, with the certificates of further authorities that signed
+    /// some of them; empty: none are. Only read where certificates are asked for.
     pub client_revocations: PathBuf,
     /// Whether they are.
     pub client_certificates: ClientCertificates,

@@ -7,13 +7,13 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{InconsistentKeys, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{InconsistentKeys, ServerConfig, ServerConnection};
 
 use super::Error;
-use super::files::{ClientCertificates, Files, Look, Part};
-use super::revocations::{Lists, Revocations, Revoked};
+use super::clients::Clients;
+use super::files::{Files, Look, Part};
+use super::revocations::Revocations;
 
 /// Begins sessions with the newest good certificate.
 #[derive(Debug)]
@@ -34,8 +34,10 @@ impl Server {
         // Before they are read: what changes meanwhile is found to have changed.
         let loaded = files.look();
         let clients = Clients::read(&files)?;
-        let current = RwLock::new(Arc::new(config(&files, clients.verifier)?));
-        Ok(Self { files, loaded, current, revocations: Arc::new(Revocations::new(clients.revoked)) })
+        let revocations = Arc::new(Revocations::new(clients.revoked));
+        let verifier = clients.verifier.map(|verifier| verifier.with(&revocations));
+        let current = RwLock::new(Arc::new(config(&files, verifier)?));
+        Ok(Self { files, loaded, current, revocations })
     }
 
     /// A new session, with nothing said on it yet.
@@ -61,7 +63,8 @@ impl Server {
     pub fn reload(&self) -> Result<(), Error> {
         let clients = Clients::read(&self.files)?;
         self.revocations.replace(clients.revoked);
-        let new = Arc::new(config(&self.files, clients.verifier)?);
+        let verifier = clients.verifier.map(|verifier| verifier.with(&self.revocations));
+        let new = Arc::new(config(&self.files, verifier)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
@@ -112,43 +115,8 @@ fn config(files: &Files, clients: Option<Arc<dyn ClientCertVerifier>>) -> Result
     Ok(config)
 }
 
-/// What is asked of clients.
-struct Clients {
-    /// What judges their certificates, where they are asked for one.
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
-    revoked: Revoked,
-}
-
-impl Clients {
-    /// Reads authorities and lists. With lists, every certificate between a client's and its authority needs one of its issuer's
-    /// (a missing list is found at once, and not when a revoked certificate was used). A list that should have been followed
-    /// by another goes on to hold: what it names stays revoked, and a fleet does not stop for a file that came late.
-    fn read(files: &Files) -> Result<Self, Error> {
-        if files.client_certificates == ClientCertificates::None {
-            return Ok(Self { verifier: None, revoked: Revoked::default() });
-        }
-        let unusable = |part: Part| move |error| Error::Unusable { part, path: files.path(part).to_owned(), error };
-        let mut authorities = RootCertStore::empty();
-        for authority in certificates(files, Part::ClientCa)? {
-            authorities.add(authority).map_err(unusable(Part::ClientCa))?;
-        }
-        let lists = Lists::read(files)?;
-        let provider = Arc::new(ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
-        let verifier = match files.client_certificates {
-            ClientCertificates::Required => verifier,
-            _ => verifier.allow_unauthenticated(),
-        };
-        let verifier = verifier.with_crls(lists.signed).build().map_err(|error| match error {
-            VerifierBuilderError::InvalidCrl(error) => unusable(Part::ClientRevocations)(error.into()),
-            error => unusable(Part::ClientCa)(rustls::Error::General(error.to_string())),
-        })?;
-        Ok(Self { verifier: Some(verifier), revoked: lists.revoked })
-    }
-}
-
 /// Every certificate of a file, of which there has to be one.
-fn certificates(files: &Files, part: Part) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(super) fn certificates(files: &Files, part: Part) -> Result<Vec<CertificateDer<'static>>, Error> {
     let content = files.read(part)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
     match certificates {

@@ -22,9 +22,13 @@ pub(super) use self::layer::{Fault, Received};
 /// A certificate that was taken back between its handshake and CONNECT.
 pub(super) const CERTIFICATE_REVOKED: Fault = Fault::Tls(REVOKED);
 
-use self::tls::{REVOKED, Tls};
+/// One that ended before CONNECT.
+pub(super) const CERTIFICATE_EXPIRED: Fault = Fault::Tls(EXPIRED);
+
+use self::tls::{EXPIRED, REVOKED, Tls};
 use self::websocket::WebSocket;
 use crate::tls::{Holder, Server};
+use crate::units::TimestampMs;
 
 /// What the connections of a listener speak below MQTT.
 #[derive(Clone, Debug)]
@@ -169,6 +173,15 @@ impl Stream {
             Self::Tcp(_) | Self::WebSocket(_) => false,
             Self::Tls(tls) => tls.is_revoked(),
             Self::WebSocketTls(websocket) => websocket.below_mut().is_revoked(),
+        }
+    }
+
+    /// Whether the certificate that the client showed has ended by `now`, if it showed one; whatever else says who it is.
+    pub(super) fn is_expired(&mut self, now: TimestampMs) -> bool {
+        match self {
+            Self::Tcp(_) | Self::WebSocket(_) => false,
+            Self::Tls(tls) => tls.is_expired(now),
+            Self::WebSocketTls(websocket) => websocket.below_mut().is_expired(now),
         }
     }
 }

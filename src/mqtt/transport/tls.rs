@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rustls::{CertificateError, Error, ServerConnection};
 
 use super::layer::{Fault, Layer, Received};
+use crate::auth::tokens::LEEWAY_MS;
 use crate::tls::{Holder, Revocations, Server};
+use crate::units::TimestampMs;
 
 /// Bytes that are encrypted at once, at most: one record's worth. So much, and what the handshake itself says, is all that
 /// can wait here for the socket.
@@ -18,6 +20,9 @@ const READS_MAX: usize = 16;
 /// Why a connection does not begin whose certificate was taken back.
 pub(super) const REVOKED: &str = "the client's certificate is revoked";
 
+/// Why one does not begin whose certificate has ended.
+pub(super) const EXPIRED: &str = "the client's certificate is expired";
+
 /// A session over a socket.
 #[derive(Debug)]
 pub(in crate::mqtt) struct Tls<S> {
@@ -27,6 +32,8 @@ pub(in crate::mqtt) struct Tls<S> {
     revocations: Arc<Revocations>,
     /// Which version of them has nothing against the client's certificate.
     cleared_by: Option<u64>,
+    /// When the client's certificate ends, if it showed one; not known before it was looked for.
+    ends_at: Option<Option<TimestampMs>>,
 }
 
 impl<S> Tls<S> {
@@ -36,7 +43,8 @@ impl<S> Tls<S> {
     /// The system gives no random numbers.
     pub(super) fn begin(server: &Server, socket: S) -> io::Result<Self> {
         let session = server.session().map_err(io::Error::other)?;
-        Ok(Self { session, socket, fault: None, revocations: Arc::clone(server.revocations()), cleared_by: None })
+        let revocations = Arc::clone(server.revocations());
+        Ok(Self { session, socket, fault: None, revocations, cleared_by: None, ends_at: None })
     }
 
     pub(super) fn below_mut(&mut self) -> &mut S {
@@ -59,6 +67,19 @@ impl<S> Tls<S> {
         let is_revoked = self.session.peer_certificates().is_some_and(|chain| self.revocations.have_any(chain));
         self.cleared_by = version.filter(|_| !is_revoked);
         is_revoked
+    }
+
+    /// Whether the client showed a certificate that has ended by now, [`LEEWAY_MS`] ago: since the handshake, or before one that
+    /// only resumed a session, for which rustls looks at no certificate.
+    pub(super) fn is_expired(&mut self, now: TimestampMs) -> bool {
+        if self.session.is_handshaking() {
+            return false;
+        }
+        let ends_at = self.ends_at.get_or_insert_with(|| {
+            let shown = self.session.peer_certificates().and_then(<[_]>::first);
+            shown.and_then(Holder::of).map(|holder| holder.ends_at)
+        });
+        ends_at.is_some_and(|ends_at| now >= ends_at.saturating_add_ms(LEEWAY_MS))
     }
 }
 
@@ -160,9 +181,7 @@ impl<S: Read + Write> Layer for Tls<S> {
 fn what_failed(error: &Error) -> &'static str {
     match error {
         Error::NoCertificatesPresented => "the client showed no certificate",
-        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            "the client's certificate is expired"
-        }
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => EXPIRED,
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "the client's certificate is of no authority in `client_ca`"
         }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::io;
 
-use rustls::{CertRevocationListError, CertificateError, ClientConnection, HandshakeKind, SupportedProtocolVersion};
+use rustls::{CertificateError, ClientConnection, HandshakeKind, SupportedProtocolVersion};
 use tempfile::tempdir;
 
 use super::*;
+use crate::tls::ClientCertificates;
 use crate::tls::testing::{Authority, Pair};
 
 /// Carries bytes between both ends until neither has anything to say.
@@ -84,18 +85,14 @@ fn a_client_is_refused_that_is_revoked_or_of_which_no_list_tells() {
     let stranger = other.sign("truck-9", &[]);
     let directory = tempdir().unwrap();
     let files = authority.files(directory.path(), &authority.sign_host(), ClientCertificates::Optional);
-    fs::write(&files.client_ca, [&*authority.certificate, &other.certificate].concat()).unwrap();
+    fs::write(&files.client_ca, [&*authority.own.certificate, &other.own.certificate].concat()).unwrap();
     let refused = |error| Err(rustls::Error::InvalidCertificate(error));
     let (of_one, of_both) =
         (authority.revoke(&[&revoked]), [authority.revoke(&[&revoked]), other.revoke(&[])].concat());
-    // A list that somebody else signed in the authority's name says nothing.
-    let forged = Authority::with_name("ours").revoke(&[]);
     let unknown = || refused(CertificateError::UnknownRevocationStatus);
-    let bad_signature = || Err(CertRevocationListError::BadSignature.into());
-    let cases: [(&str, [Result<(), rustls::Error>; 3]); 3] = [
+    let cases: [(&str, [Result<(), rustls::Error>; 3]); 2] = [
         (&of_one, [Ok(()), refused(CertificateError::Revoked), unknown()]),
         (&of_both, [Ok(()), refused(CertificateError::Revoked), Ok(())]),
-        (&forged, [bad_signature(), bad_signature(), unknown()]),
     ];
     let server = Server::load(files).unwrap();
     for (list, expected) in cases {
@@ -110,6 +107,89 @@ fn a_client_is_refused_that_is_revoked_or_of_which_no_list_tells() {
     }
     // Whoever shows none is not asked.
     assert!(shake_hands(&mut server.session().unwrap(), &mut authority.session(None, &TLS13)).is_ok());
+}
+
+#[test]
+fn a_list_that_its_authority_did_not_sign_is_refused_and_the_one_before_holds() {
+    let (directory, authority) = (tempdir().unwrap(), Authority::with_name("ours"));
+    let [good, revoked] = ["truck-7", "truck-8"].map(|name| authority.sign(name, &[]));
+    let server = authority.server(directory.path(), ClientCertificates::Required);
+    let lists = authority.revoke(&[&revoked]);
+    fs::write(directory.path().join("revoked.pem"), &lists).unwrap();
+    server.reload().unwrap();
+    // In the authority's name, of nobody's, and with a byte of it that is another one.
+    let of_namesake = Authority::with_name("ours").revoke(&[]);
+    let of_stranger = lists.clone() + &Authority::with_name("theirs").revoke(&[]);
+    // The last line but one before the end is of the signature.
+    let mut damaged = authority.revoke(&[]);
+    let line = damaged.trim_end().rmatch_indices('\n').nth(2).unwrap().0;
+    let other = if &damaged[line + 20..=line + 20] == "A" { "B" } else { "A" };
+    damaged.replace_range(line + 20..=line + 20, other);
+    for (list, issuer) in [(of_namesake, "ours"), (of_stranger, "theirs"), (damaged, "ours")] {
+        fs::write(directory.path().join("revoked.pem"), list).unwrap();
+        let error = server.reload().unwrap_err();
+        assert!(matches!(&error, Error::Unsigned { issuer: named, .. } if *named == format!("CN={issuer}")), "{error}");
+        assert_eq!(error.part(), Part::ClientRevocations);
+        for (pair, expected) in [(&good, Ok(())), (&revoked, Err(CertificateError::Revoked.into()))] {
+            let mut client = authority.session(Some(pair), &TLS13);
+            assert_eq!(shake_hands(&mut server.session().unwrap(), &mut client), expected);
+        }
+        assert!(Server::load(server.files.clone()).is_err());
+    }
+}
+
+#[test]
+fn every_authority_on_the_way_has_a_list_that_tells_of_the_one_below() {
+    let root = Authority::with_name("root");
+    let sub = Authority::below("sub", Some(&root));
+    let leaf = sub.sign("truck-7", &[]);
+    let (of_root, of_sub) = (root.revoke(&[]), sub.revoke(&[]));
+    let with_sub = |lists: &[&str]| [lists, &[sub.own.certificate.as_str()]].concat().concat();
+    let refused = |error| Some(Err(rustls::Error::InvalidCertificate(error)));
+    // The authorities, the file of lists, and what becomes of a handshake, if the files are taken.
+    let cases: [(&Authority, String, Option<Result<(), rustls::Error>>); 7] = [
+        (&root, with_sub(&[&of_root, &of_sub]), Some(Ok(()))),
+        (&root, [&*of_root, &of_sub].concat(), None),
+        (&root, with_sub(&[&of_root]), refused(CertificateError::UnknownRevocationStatus)),
+        (&root, with_sub(&[&of_sub]), refused(CertificateError::UnknownRevocationStatus)),
+        (&root, with_sub(&[&of_root, &sub.revoke(&[&leaf])]), refused(CertificateError::Revoked)),
+        (&root, with_sub(&[&root.revoke(&[&sub.own]), &of_sub]), refused(CertificateError::Revoked)),
+        // Where a way ends nobody asks what is above.
+        (&sub, of_sub.clone(), Some(Ok(()))),
+    ];
+    for (n, (trusted, lists, expected)) in cases.into_iter().enumerate() {
+        let directory = tempdir().unwrap();
+        let files = root.files(directory.path(), &root.sign_host(), ClientCertificates::Required);
+        fs::write(&files.client_ca, &trusted.own.certificate).unwrap();
+        fs::write(&files.client_revocations, lists).unwrap();
+        let found = Server::load(files).ok().map(|server| {
+            let mut client = root.session(Some(&leaf), &TLS13);
+            shake_hands(&mut server.session().unwrap(), &mut client)
+        });
+        assert_eq!(found, expected, "case {n}");
+    }
+    // Only an authority signs lists: a client's certificate beside one does not make it good.
+    let directory = tempdir().unwrap();
+    let files = root.files(directory.path(), &root.sign_host(), ClientCertificates::Required);
+    fs::write(&files.client_revocations, [&*of_root, &of_sub, &leaf.certificate].concat()).unwrap();
+    assert!(Server::load(files.clone()).is_ok(), "its chain has the authority's own");
+    let stranger = Authority::below("stranger", Some(&Authority::with_name("theirs")));
+    fs::write(&files.client_revocations, [&*of_root, &stranger.revoke(&[]), &stranger.own.certificate].concat())
+        .unwrap();
+    assert!(matches!(Server::load(files), Err(Error::Unsigned { .. })), "nobody that is trusted made it one");
+}
+
+#[test]
+fn more_certificates_than_a_chain_has_are_not_looked_through() {
+    let (directory, authority) = (tempdir().unwrap(), Authority::new());
+    let server = authority.server(directory.path(), ClientCertificates::Required);
+    let other = Authority::new();
+    for (beside, expected) in [(16, Ok(())), (17, Err(CertificateError::BadEncoding.into()))] {
+        let mut pair = authority.sign("truck-7", &[]);
+        pair.certificate += &other.own.certificate.repeat(beside);
+        let mut client = authority.session(Some(&pair), &TLS13);
+        assert_eq!(shake_hands(&mut server.session().unwrap(), &mut client), expected, "{beside}");
+    }
 }
 
 #[test]
@@ -155,6 +235,28 @@ fn certificates_are_revoked_whatever_is_wrong_with_the_servers_own() {
     fs::write(directory.path().join("revoked.pem"), "no list").unwrap();
     assert_eq!(server.reload().unwrap_err().part(), Part::ClientRevocations);
     assert!(is_revoked(&one));
+}
+
+#[test]
+fn nobody_is_looked_at_again_for_lists_that_say_the_same() {
+    let (directory, authority) = (tempdir().unwrap(), Authority::new());
+    let server = authority.server(directory.path(), ClientCertificates::Required);
+    let pair = authority.sign("truck-7", &[]);
+    let write = |list: &str| fs::write(directory.path().join("revoked.pem"), list).unwrap();
+    let versions = || {
+        server.reload().unwrap();
+        server.revocations().version()
+    };
+    let before = versions();
+    // Another pair of the server's own, and a list with another number and time.
+    authority.files(directory.path(), &authority.sign_host(), ClientCertificates::Required);
+    assert_eq!(versions(), before);
+    write(&authority.revoke(&[&pair]));
+    assert_eq!(versions(), before + 1);
+    write(&authority.revoke(&[&pair]));
+    assert_eq!(versions(), before + 1);
+    write(&authority.revoke(&[]));
+    assert_eq!(versions(), before + 2);
 }
 
 #[test]
@@ -209,7 +311,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_path() {
         ("revoked.pem", Some(garbage), Part::ClientRevocations, "revoked.pem cannot be used: "),
         (
             "revoked.pem",
-            Some(&authority.certificate),
+            Some(&authority.own.certificate),
             Part::ClientRevocations,
             "revoked.pem holds no list of revoked certificates",
         ),

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
-    RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -22,8 +22,9 @@ static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
 /// Somebody who signs certificates.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// Its own, in PEM.
-    pub(crate) certificate: String,
+    pub(crate) own: Pair,
+    /// What its clients show beside their own: the certificates of those that are no client's to trust, in PEM.
+    shown_beside: String,
 }
 
 /// A certificate and its key, in PEM.
@@ -41,12 +42,23 @@ impl Authority {
     }
 
     pub(crate) fn with_name(name: &str) -> Self {
+        Self::below(name, None)
+    }
+
+    /// One that another made an authority, or that made itself one.
+    pub(crate) fn below(name: &str, above: Option<&Self>) -> Self {
+        let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
+        params.serial_number = Some(SerialNumber::from(serial));
         let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), certificate }
+        let signed = above.map_or_else(|| params.self_signed(&key), |above| params.signed_by(&key, &above.issuer));
+        let certificate = signed.unwrap().pem();
+        let shown_beside = above.map_or_else(String::new, |above| certificate.clone() + &above.shown_beside);
+        let own = Pair { certificate, key: key.serialize_pem(), serial };
+        Self { issuer: Issuer::new(params, key), own, shown_beside }
     }
 
     /// Signs a certificate with this common name, also for these hosts.
@@ -63,7 +75,7 @@ impl Authority {
         params.serial_number = Some(SerialNumber::from(serial));
         params.not_after = date_time_ymd(1970, 1, 1) + since_epoch() + lifetime;
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem() + &self.shown_beside;
         Pair { certificate, key: key.serialize_pem(), serial }
     }
 
@@ -94,14 +106,14 @@ impl Authority {
         versions: &[&'static SupportedProtocolVersion],
     ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(self.own.certificate.as_bytes()).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
         Arc::new(match pair {
             Some(pair) => {
-                let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
+                let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).map(Result::unwrap).collect();
                 let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
                 builder.with_client_auth_cert(chain, key).unwrap()
             }

@@ -32,7 +32,7 @@ impl Authority {
         Files {
             certificate: write("server.pem", &pair.certificate),
             key: write("server.key", &pair.key),
-            client_ca: write("ca.pem", &self.certificate),
+            client_ca: write("ca.pem", &self.own.certificate),
             client_revocations: write("revoked.pem", &self.revoke(&[])),
             client_certificates,
         }

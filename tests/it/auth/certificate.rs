@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Guarded;
 use crate::support::mqtt::{self, CONNACK, DISCONNECT, PUBACK, Shown, VERSIONS, Version};
 use crate::support::native_fix;
+use crate::support::rhumb::Rhumb;
 use crate::support::tls::{Authority, TlsClient};
 use crate::support::topic;
 
@@ -87,6 +88,41 @@ fn a_connection_ends_with_the_certificate_that_it_was_made_with() {
     // Its last second, and five that clocks may differ by as for tokens.
     assert!(took > lifetime && took < lifetime + Duration::from_secs(9), "{took:?}");
     assert!(clients.iter_mut().all(|client| client.receive().is_none()));
+}
+
+#[test]
+fn a_certificate_that_ended_keeps_nobody_in_whatever_else_says_who_it_is() {
+    let authority = Authority::new();
+    let lifetime = Duration::from_secs(3);
+    let sets = [authority.sets(), vec!["mqtt.tls.client_certificates=required".to_owned()]].concat();
+    let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+    let mut guarded = Guarded::start(&sets);
+    let password = guarded.device("acme", "d2");
+    let open = Rhumb::start(&sets);
+    let begun = Instant::now();
+    authority.sign_for("truck", "acme/d1", lifetime);
+    let by_password = Shown { client_id: "c", user: Some("acme/d2"), password: Some(&password), ..Shown::default() };
+    let by_nothing = Shown { client_id: "c", ..Shown::default() };
+    let clients = [(&guarded.rhumb, by_password), (&open, by_nothing)].map(|(rhumb, shown)| {
+        let config = authority.client(Some("truck"));
+        let mut client = authority.connect_with(rhumb.mqtt_tls(), config.clone()).unwrap();
+        let connect = mqtt::connect_as(Version::V5, shown);
+        client.send(&connect);
+        assert_eq!(client.expect(CONNACK).connack_code(), 0);
+        (rhumb, config, client, connect)
+    });
+    for (rhumb, config, mut client, connect) in clients {
+        assert_eq!(client.expect(DISCONNECT).disconnect_reason(), EXPIRED);
+        let took = begun.elapsed();
+        assert!(took > lifetime && took < lifetime + Duration::from_secs(9), "{took:?}");
+        assert_eq!(client.receive(), None);
+        // For a session of before TLS looks at no certificate.
+        let mut again = authority.connect_with(rhumb.mqtt_tls(), config).unwrap();
+        assert!(again.is_resumed());
+        again.send(&connect);
+        assert_eq!(again.receive(), None);
+        assert!(rhumb.log().contains("the client's certificate is expired"));
+    }
 }
 
 #[test]

@@ -12,8 +12,11 @@ use crate::support::{native_fix, tools, topic, wait_for};
 /// What MQTT 5 says of credentials that were taken back: administrative action.
 const ADMINISTRATIVE_ACTION: u8 = 0x98;
 
-/// A second is what is promised; a machine that is busy may be late by another.
-const REVOKED_WITHIN: Duration = Duration::from_secs(2);
+/// What is promised.
+const REVOKED_WITHIN: Duration = Duration::from_secs(1);
+
+/// What a machine may be late by that has other work.
+const BUSY: Duration = Duration::from_secs(1);
 
 fn sets(authority: &Authority, further: &[&str]) -> Vec<String> {
     authority.sets().into_iter().chain(further.iter().map(|set| (*set).to_owned())).collect()
@@ -40,14 +43,15 @@ fn published(authority: &Authority, address: SocketAddr, file: &str, n: u64) -> 
     tools::mosquitto_pub_with(address, Version::V5, &options, &topic("acme", file), &native_fix(n))
 }
 
-/// The connection is ended by the server, and not late.
-fn is_cut(mut client: TlsClient, version: Version, revoked: Instant) {
+/// The connection is ended by the server, and not late. Tells how long that took.
+fn is_cut(mut client: TlsClient, version: Version, revoked: Instant) -> Duration {
     if version == Version::V5 {
         assert_eq!(client.expect(DISCONNECT).disconnect_reason(), ADMINISTRATIVE_ACTION);
     }
     assert_eq!(client.receive(), None);
     let took = revoked.elapsed();
-    assert!(took < REVOKED_WITHIN, "{took:?}");
+    assert!(took < REVOKED_WITHIN + BUSY, "{took:?}");
+    took
 }
 
 #[test]
@@ -64,16 +68,18 @@ fn a_revoked_certificate_is_cut_off_within_a_second_and_does_not_come_back() {
     assert!(published("first", 1) && published("third", 1));
 
     let mut steady = open(&authority, rhumb, "third", Version::V5, None);
+    let mut took = Vec::new();
     for (version, file) in VERSIONS.into_iter().zip(["first", "second"]) {
         let by_certificate = open(&authority, rhumb, file, version, None);
         // TLS let nobody in without a good certificate, whatever else was shown.
         let by_password = open(&authority, rhumb, file, version, Some(&password));
         let revoked = Instant::now();
         authority.revoke(&["first", "second"][..if file == "first" { 1 } else { 2 }]);
-        is_cut(by_certificate, version, revoked);
+        took.push(is_cut(by_certificate, version, revoked));
         is_cut(by_password, version, revoked);
         assert!(!published(file, 2));
     }
+    assert!(took.iter().any(|took| *took < REVOKED_WITHIN), "{took:?}");
     assert!(published("third", 2));
     steady.send(&mqtt::publish(Version::V5, &topic("acme", "third"), native_fix(3).as_bytes(), 1, 1));
     assert_eq!(steady.expect(PUBACK).ack_reason(), 0);
@@ -107,6 +113,11 @@ fn a_list_that_is_no_good_is_told_and_the_one_before_holds() {
     std::fs::write(authority.path("revoked.pem"), "no list").unwrap();
     let told = || guarded.rhumb.log().contains("revoked.pem holds no list of revoked certificates").then_some(());
     wait_for("the refusal of the list", told);
+    let log = guarded.rhumb.log();
+    assert!(
+        log.contains("lists of revoked client certificates refused") && !log.contains("certificate refused"),
+        "{log}"
+    );
     assert!(!published(&authority, address, "truck", 1));
     authority.revoke(&[]);
     wait_for("the certificate to be good again", || published(&authority, address, "truck", 1).then_some(()));

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ALL_VERSIONS, ClientConnection, StreamOwned};
+use rustls::{ALL_VERSIONS, ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 
 use self::authority::Pair;
 use super::PATIENCE;
@@ -30,7 +30,7 @@ impl Authority {
     /// A new one, with a certificate for this machine.
     pub(crate) fn new() -> Self {
         let (signer, dir) = (authority::Authority::new(), tempfile::tempdir().unwrap());
-        std::fs::write(dir.path().join("ca.pem"), &signer.certificate).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), &signer.own.certificate).unwrap();
         let authority = Self { signer, dir, signed: Mutex::default() };
         authority.renew();
         authority.revoke(&[]);
@@ -104,8 +104,17 @@ impl Authority {
 
     /// The same, showing the certificate in these files.
     pub(crate) fn connect_as(&self, address: SocketAddr, file: Option<&str>) -> io::Result<TlsClient> {
+        self.connect_with(address, self.client(file))
+    }
+
+    /// A client that shows the certificate in these files, and resumes its session when it comes again.
+    pub(crate) fn client(&self, file: Option<&str>) -> Arc<ClientConfig> {
         let pair = file.map(|file| self.signed.lock().unwrap()[file].clone());
-        let config = self.signer.client(pair.as_ref(), ALL_VERSIONS);
+        self.signer.client(pair.as_ref(), ALL_VERSIONS)
+    }
+
+    /// Connects as this client.
+    pub(crate) fn connect_with(&self, address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<TlsClient> {
         let session = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
         let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -127,6 +136,17 @@ impl TlsClient {
     /// The certificate that it was shown.
     pub(crate) fn shown(&self) -> Vec<u8> {
         self.0.conn.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    /// Whether it goes on with the session of an earlier connection.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.0.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Says goodbye as TLS has it, and hangs up.
+    pub(crate) fn hang_up(mut self) {
+        self.0.conn.send_close_notify();
+        self.0.conn.complete_io(&mut self.0.sock).unwrap();
     }
 
     /// Sends bytes, whatever they are.

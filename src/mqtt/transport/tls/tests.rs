@@ -1,9 +1,10 @@
 //! TLS over a socket in memory, with rustls' own client at the other end.
 
 use std::fs;
+use std::time::Duration;
 
-use rustls::ClientConnection;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConnection, HandshakeKind};
 use tempfile::tempdir;
 
 use super::*;
@@ -167,14 +168,43 @@ fn a_certificate_that_is_revoked_while_the_connection_lasts_is_told() {
             assert_eq!(shake_hands(&mut tls, &mut authority.session(pair, version)), None);
             tls
         });
-        let mut under_way = Tls::begin(&server, Wire::default()).unwrap();
+        let [mut judged, mut under_way] = [(); 2].map(|()| Tls::begin(&server, Wire::default()).unwrap());
+        assert_eq!(shake_hands(&mut judged, &mut authority.session(Some(&one), version)), None);
         assert_eq!(connections.each_mut().map(Tls::is_revoked), [false; 3]);
         fs::write(directory.path().join("revoked.pem"), authority.revoke(&[&one])).unwrap();
         server.reload().unwrap();
         assert_eq!(connections.each_mut().map(Tls::is_revoked), [true, false, false]);
-        // One that began before, and was judged by the lists of before, is found all the same.
+        // One that was judged by the lists of before, and not looked at since, is found all the same.
+        assert!(judged.is_revoked() && judged.is_revoked());
+        // One that began before is judged by the lists of now.
         assert!(!under_way.is_revoked());
-        assert_eq!(shake_hands(&mut under_way, &mut authority.session(Some(&one), version)), None);
-        assert!(under_way.is_revoked() && under_way.is_revoked());
+        let ended = shake_hands(&mut under_way, &mut authority.session(Some(&one), version));
+        assert_eq!(ended, Some(Ended::Faulty(Fault::Tls(REVOKED))));
+    }
+}
+
+#[test]
+fn the_end_of_a_certificate_is_told_also_of_a_session_that_was_resumed() {
+    let lifetime = Duration::from_secs(60 * 60);
+    let ended = |after_ms: i64| {
+        let now = crate::clock::Clock::System.now();
+        now.saturating_add_ms(lifetime.as_millis() as i64 + LEEWAY_MS + after_ms)
+    };
+    for version in [&TLS12, &TLS13] {
+        let (directory, authority) = (tempdir().unwrap(), Authority::new());
+        let server = authority.server(directory.path(), ClientCertificates::Optional);
+        let pair = authority.sign_for("truck-7", &[], lifetime);
+        let config = authority.client(Some(&pair), &[version]);
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let mut client = ClientConnection::new(Arc::clone(&config), "localhost".try_into().unwrap()).unwrap();
+            let mut tls = Tls::begin(&server, Wire::default()).unwrap();
+            assert!(!tls.is_expired(ended(2_000)), "nothing is known yet");
+            assert_eq!(shake_hands(&mut tls, &mut client), None);
+            assert_eq!(client.handshake_kind(), Some(kind), "{version:?}");
+            assert!(!tls.is_expired(ended(-5_000)) && tls.is_expired(ended(2_000)), "{version:?} {kind:?}");
+        }
+        let mut without = Tls::begin(&server, Wire::default()).unwrap();
+        assert_eq!(shake_hands(&mut without, &mut authority.session(None, version)), None);
+        assert!(!without.is_expired(ended(2_000)));
     }
 }
