@@ -1,4 +1,4 @@
-//! Names of tenants and drivers, checked once where they enter.
+//! Names of tenants, drivers and geofences, checked once where they enter.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -16,6 +16,9 @@ pub enum InvalidId {
     /// Not a driver id.
     #[error("a driver id is 1 to 64 of A-Z a-z 0-9 . _ : -")]
     Driver,
+    /// Not a geofence id.
+    #[error("a geofence id is 1 to 64 of A-Z a-z 0-9 . _ : -")]
+    Geofence,
 }
 
 /// A tenant's name: 1 to 32 of `A-Z a-z 0-9 _ -`. Clones share one allocation.
@@ -69,6 +72,35 @@ impl Borrow<str> for DriverId {
 }
 
 impl fmt::Display for DriverId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A geofence's name within its tenant: 1 to 64 of `A-Z a-z 0-9 . _ : -`, so that it is one level of a topic. Clones share one
+/// allocation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GeofenceId(Arc<str>);
+
+impl GeofenceId {
+    /// Checks and keeps a name.
+    pub fn new(text: &str) -> Result<Self, InvalidId> {
+        if is_driver_id(text.as_bytes()) { Ok(Self(text.into())) } else { Err(InvalidId::Geofence) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for GeofenceId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for GeofenceId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }

@@ -14,7 +14,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::batch::{Batch, DriverBatch};
+pub use self::batch::{Batch, DriverBatch, OwnedChange};
 pub use self::driver::{SinkHandle, start};
 pub use self::embedded::Embedded;
 pub use self::status::{SinkState, SinkStatus};
@@ -29,6 +29,15 @@ use crate::journal::JournalPosition;
 pub trait Sink: Send + 'static {
     /// Its name in metrics, logs and `readyz`.
     fn name(&self) -> &'static str;
+
+    /// The directory below `data_dir` with what it holds, for whoever has to see to it.
+    fn place(&self) -> &'static str;
+
+    /// Whether it wants to know of [changes](crate::journal::Change). A batch of such a sink ends with the frame of a change, and
+    /// is written without waiting for more.
+    fn takes_changes(&self) -> bool {
+        false
+    }
 
     /// The position it holds, asked once before the first batch.
     ///
