@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-use crate::limits::{DRIVER_ID_BYTES_MAX, TENANT_ID_BYTES_MAX};
+use crate::limits::{DRIVER_ID_BYTES_MAX, FENCE_ID_BYTES_MAX, TENANT_ID_BYTES_MAX};
 
 /// Why a text is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum InvalidId {
     Driver,
     /// Not a geofence id.
     #[error("a geofence id is 1 to 64 of A-Z a-z 0-9 . _ : -")]
-    Geofence,
+    Fence,
 }
 
 /// A tenant's name: 1 to 32 of `A-Z a-z 0-9 _ -`. Clones share one allocation.
@@ -77,15 +77,16 @@ impl fmt::Display for DriverId {
     }
 }
 
-/// A geofence's name within its tenant: 1 to 64 of `A-Z a-z 0-9 . _ : -`, so that it is one level of a topic. Clones share one
-/// allocation.
+/// A geofence's name within its tenant, of the alphabet of driver ids, so that it is one level of a topic. Clones share
+/// one allocation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GeofenceId(Arc<str>);
+pub struct FenceId(Arc<str>);
 
-impl GeofenceId {
+impl FenceId {
     /// Checks and keeps a name.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
-        if is_driver_id(text.as_bytes()) { Ok(Self(text.into())) } else { Err(InvalidId::Geofence) }
+        let is_id = (1..=FENCE_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_driver_id_byte);
+        if is_id { Ok(Self(text.into())) } else { Err(InvalidId::Fence) }
     }
 
     /// The name as text.
@@ -94,13 +95,13 @@ impl GeofenceId {
     }
 }
 
-impl Borrow<str> for GeofenceId {
+impl Borrow<str> for FenceId {
     fn borrow(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Display for GeofenceId {
+impl fmt::Display for FenceId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
@@ -182,6 +183,10 @@ mod tests {
         }
         for bad in ["", "a/b", "a b", "ä", "+", "#", &"x".repeat(65)] {
             assert!(DriverId::new(bad).is_err(), "{bad}");
+        }
+        assert!(FenceId::new("depot:2").is_ok());
+        for bad in ["", "a/b", "+", &"x".repeat(65)] {
+            assert!(FenceId::new(bad).is_err(), "{bad}");
         }
         assert!(TenantId::new("acme_1-x").is_ok());
         for bad in ["", "a.b", "a:b", &"x".repeat(33)] {

@@ -16,11 +16,13 @@ pub enum ChangeKind {
     GeofencePut = 0,
     /// A geofence was removed; there is no body.
     GeofenceRemoved = 1,
+    /// The rules that a tenant's geofences are judged by; the body says them, and the name is always the same.
+    GeofenceRules = 2,
 }
 
 impl ChangeKind {
     pub(super) fn of(number: u8) -> Option<Self> {
-        [Self::GeofencePut, Self::GeofenceRemoved].into_iter().find(|kind| *kind as u8 == number)
+        [Self::GeofencePut, Self::GeofenceRemoved, Self::GeofenceRules].into_iter().find(|kind| *kind as u8 == number)
     }
 
     /// Its name in `rhumb journal dump`.
@@ -28,6 +30,7 @@ impl ChangeKind {
         match self {
             Self::GeofencePut => "geofence_put",
             Self::GeofenceRemoved => "geofence_removed",
+            Self::GeofenceRules => "geofence_rules",
         }
     }
 }

@@ -26,7 +26,7 @@ use super::frame::{FRAME_BYTES_MAX, HEADER_BYTES};
 use crate::codec::Codec;
 use crate::counts::{COUNTS_BYTES_MAX, Counts};
 use crate::fix::Fix;
-use crate::ids::{DriverKey, GeofenceId, TenantId, is_driver_id, is_tenant_id};
+use crate::ids::{DriverKey, FenceId, TenantId, is_driver_id, is_tenant_id};
 use crate::limits::{DRIVER_ID_BYTES_MAX, TENANT_ID_BYTES_MAX};
 use crate::packed::{FIX_BYTES_MAX, Packer, Unpacker, VARINT_BYTES_MAX, put_varint, take_varint};
 use crate::units::TimestampMs;
@@ -163,7 +163,7 @@ impl TurnEncoder {
     ///
     /// # Panics
     /// The body is longer than [`CHANGE_BODY_BYTES_MAX`].
-    pub fn change(&mut self, tenant: &TenantId, kind: ChangeKind, id: &GeofenceId, body: &[u8]) {
+    pub fn change(&mut self, tenant: &TenantId, kind: ChangeKind, id: &FenceId, body: &[u8]) {
         assert!(body.len() <= CHANGE_BODY_BYTES_MAX, "a change is bounded where it is made");
         debug_assert!(self.is_empty(), "a change has a turn of its own");
         let index = self.tenant_index(tenant);

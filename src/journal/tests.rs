@@ -36,7 +36,7 @@ use super::*;
 use crate::codec::Codec;
 use crate::counts::Counts;
 use crate::fix::{Fix, Reason, Verdict};
-use crate::ids::{DriverId, DriverKey, GeofenceId, TenantId};
+use crate::ids::{DriverId, DriverKey, FenceId, TenantId};
 use crate::units::{Position, TimestampMs};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -227,7 +227,7 @@ fn decisions_come_back_as_they_were_made() {
 fn a_change_has_a_frame_of_its_own() {
     let mut encoder = TurnEncoder::new();
     encoder.begin(TimestampMs(10_000));
-    let id = GeofenceId::new("depot:1").unwrap();
+    let id = FenceId::new("depot:1").unwrap();
     let longest = vec![b'x'; CHANGE_BODY_BYTES_MAX];
     for (kind, body) in [(ChangeKind::GeofencePut, &b"{}"[..]), (ChangeKind::GeofenceRemoved, b""), (ChangeKind::GeofencePut, &longest)] {
         encoder.change(&tenant("acme"), kind, &id, body);

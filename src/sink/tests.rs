@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::fix::Fix;
-use crate::ids::{DriverId, DriverKey, GeofenceId, TenantId};
+use crate::ids::{DriverId, DriverKey, FenceId, TenantId};
 use crate::journal::{self, Appender, Journal, JournalId, TurnEncoder};
 use crate::store::{self, Store};
 use crate::units::{Position, TimestampMs};
@@ -293,10 +293,10 @@ fn a_change_ends_the_batch_of_a_sink_that_asks_for_changes() {
     let dir = tempfile::tempdir().unwrap();
     let mut tail = Tail::open(dir.path());
     let acme = TenantId::new("acme").unwrap();
-    let mut change = |tail: &mut Tail, id: &str| {
+    let change = |tail: &mut Tail, id: &str| {
         let end = tail.journal.watermark().get();
         tail.encoder.begin(TimestampMs(0));
-        tail.encoder.change(&acme, journal::ChangeKind::GeofencePut, &GeofenceId::new(id).unwrap(), b"{}");
+        tail.encoder.change(&acme, journal::ChangeKind::GeofencePut, &FenceId::new(id).unwrap(), b"{}");
         tail.appender.append(tail.encoder.finish()).unwrap();
         assert!(tail.journal.watermark().wait_past(end, WITHIN) > end);
     };
