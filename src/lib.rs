@@ -61,6 +61,7 @@ pub mod auth;
 pub mod backup;
 pub mod config;
 pub mod engine;
+pub mod follow;
 pub mod geo;
 pub mod http;
 pub mod journal;

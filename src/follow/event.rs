@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::fix::Fix;
-use crate::geo::{FenceEvent, FenceEventKind};
+use crate::geo::fence::{FenceEvent, FenceEventKind};
 use crate::ids::{FenceId, TenantId};
 use crate::units::TimestampMs;
 use crate::wire::time::write_rfc3339;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::event::Fresh;
 use super::judging::Judging;
 use super::tables::{Committed, Tables, key};
-use super::{Config, Error, FollowStatus, Outbox, Registry, outbox};
+use super::{Config, Error, FollowStatus, Registry, outbox};
 use crate::journal::{JournalId, JournalPosition};
 use crate::live::{Feed, LiveEvent};
 use crate::sink::{self, Batch, Sink};

@@ -12,7 +12,7 @@ use super::rules::RULES_ID;
 use super::tables::{Tables, key, malformed, split};
 use super::{Error, rules};
 use crate::fix::Fix;
-use crate::geo::{DriverFences, Fence, FenceEvent, FenceRules, FenceSet, FenceSpec, Judge};
+use crate::geo::fence::{DriverFences, Fence, FenceEvent, FenceRules, FenceSet, FenceSpec, Judge};
 use crate::ids::{DriverId, FenceId, TenantId};
 use crate::journal::ChangeKind;
 use crate::sink::{Batch, OwnedChange};
@@ -25,6 +25,8 @@ const UNWRITTEN_MAX: usize = 200_000;
 #[derive(Debug, Default)]
 pub(super) struct Judging {
     tenants: HashMap<TenantId, Tenant>,
+    /// Tenants that have fences now.
+    fenced: usize,
     unwritten: usize,
     /// One fix's events, while they are judged.
     events: Vec<FenceEvent>,
@@ -66,7 +68,9 @@ impl Judging {
                 let tenant = TenantId::new(tenant).ok()?;
                 let kept = kept_of(&value)?;
                 if id.is_empty() {
-                    judging.tenant(&tenant).judge = Judge::new(rules::decode(&kept.spec)?);
+                    let rules = rules::decode(&kept.spec)?;
+                    judging.tenant(&tenant).judge = Judge::new(rules);
+                    registry.rule(&tenant, rules);
                     return Some(());
                 }
                 let id = FenceId::new(std::str::from_utf8(id).ok()?).ok()?;
@@ -83,6 +87,7 @@ impl Judging {
         }
         for (tenant, fences) in fences {
             judging.tenant(&tenant).fences = fences.into_iter().collect();
+            judging.fenced += 1;
         }
         for guard in tables.drivers.iter() {
             let (key, value) = guard.into_inner()?;
@@ -106,7 +111,7 @@ impl Judging {
 
     /// Whether any tenant has fences.
     pub(super) fn has_fences(&self) -> bool {
-        self.tenants.values().any(|tenant| !tenant.fences.is_empty())
+        self.fenced > 0
     }
 
     /// Whether this one has.
@@ -159,6 +164,7 @@ impl Judging {
         if change.kind == ChangeKind::GeofenceRules {
             let rules = rules::decode(&change.body).filter(|_| *change.id == *RULES_ID).ok_or_else(unknown)?;
             self.tenant(&name).rule(rules, spec());
+            registry.rule(&name, rules);
             return Ok(());
         }
         let id = FenceId::new(&change.id).map_err(|_| unknown())?;
@@ -166,15 +172,18 @@ impl Judging {
             ChangeKind::GeofencePut => {
                 let read: FenceSpec = serde_json::from_slice(&change.body).map_err(|_| unknown())?;
                 let fence = Fence::new(id.clone(), sequence, &read).map_err(|_| unknown())?;
-                self.tenant(&name).fences.put(fence);
+                let tenant = self.tenant(&name);
+                let is_first = tenant.fences.is_empty();
+                tenant.fences.put(fence);
+                self.fenced += usize::from(is_first);
                 Some(spec())
             }
             ChangeKind::GeofenceRemoved | ChangeKind::GeofenceRules => {
                 let tenant = self.tenant(&name);
-                tenant.fences.remove(id.as_str());
-                if tenant.fences.is_empty() {
+                if tenant.fences.remove(id.as_str()).is_some() && tenant.fences.is_empty() {
                     let unwritten = tenant.forget();
                     self.unwritten -= unwritten;
+                    self.fenced -= 1;
                 }
                 None
             }

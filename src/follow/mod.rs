@@ -41,12 +41,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::changes::{Applied, Changes, Condition, Refused, Ticket};
 pub use self::event::Event;
-pub use self::follower::Follower;
+pub use self::follower::{Followed, Follower};
 pub use self::outbox::{Outbox, Page};
 pub use self::registry::{Kept, Registry};
 pub use self::status::FollowStatus;
 pub use self::tables::Tables;
-use crate::geo::FenceRules;
+use crate::geo::fence::FenceRules;
 
 /// The `[fences]` section: geofences and their events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

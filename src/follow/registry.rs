@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::sync::watch;
 
+use crate::geo::fence::FenceRules;
 use crate::ids::{FenceId, TenantId};
 
 /// A fence as it is kept.
@@ -13,7 +14,7 @@ use crate::ids::{FenceId, TenantId};
 pub struct Kept {
     /// The frame of the change that made it.
     pub version: u64,
-    /// Its description: a [`FenceSpec`](crate::geo::FenceSpec) in JSON.
+    /// Its description: a [`FenceSpec`](crate::geo::fence::FenceSpec) in JSON.
     pub spec: Arc<[u8]>,
 }
 
@@ -29,6 +30,8 @@ pub struct Registry {
 pub(super) struct Fences {
     tenants: HashMap<TenantId, BTreeMap<FenceId, Kept>>,
     bytes: usize,
+    /// By what the fences of each tenant are judged that ever had one.
+    rules: HashMap<TenantId, FenceRules>,
     /// The frame up to which all changes are in it.
     applied: u64,
 }
@@ -90,6 +93,11 @@ impl Registry {
         fences.change(tenant, id, kept);
     }
 
+    /// From now on a tenant's fences are judged by these.
+    pub(super) fn rule(&self, tenant: &TenantId, rules: FenceRules) {
+        self.fences.write().unwrap_or_else(PoisonError::into_inner).rules.insert(tenant.clone(), rules);
+    }
+
     /// All changes up to this frame are in it.
     pub(super) fn applied_to(&self, sequence: u64) {
         self.fences.write().unwrap_or_else(PoisonError::into_inner).applied = sequence;
@@ -110,6 +118,11 @@ impl Fences {
     /// How many tenants have fences.
     pub(super) fn tenants(&self) -> usize {
         self.tenants.len()
+    }
+
+    /// By what a tenant's fences are judged, once it had one.
+    pub(super) fn rules_of(&self, tenant: &str) -> Option<FenceRules> {
+        self.rules.get(tenant).copied()
     }
 
     /// Bytes of all descriptions.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::geo::FenceRules;
+use crate::geo::fence::FenceRules;
 
 /// The name under which a tenant's rules stand in the journal.
 pub(super) const RULES_ID: &str = "rules";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Registry;
-use crate::geo::FenceEventKind;
+use crate::geo::fence::FenceEventKind;
 use crate::telemetry::prometheus::{Exposition, Kind};
 
 /// Its counters, and the fences.

@@ -7,7 +7,7 @@
 //! | | `committed` | journal id (16), sequence (8), last event (8), last event that is gone (8) |
 //! | `fences` | tenant, 0, id | version (8), the description in JSON |
 //! | | tenant, 0 | version (8), the tenant's rules in JSON |
-//! | `drivers` | tenant, 0, driver | its state, see [`DriverFences::encode`](crate::geo::DriverFences::encode) |
+//! | `drivers` | tenant, 0, driver | its state, see [`DriverFences::encode`](crate::geo::fence::DriverFences::encode) |
 //! | `events` | sequence (8) | length of the tenant (1), tenant, the event in JSON |
 //! | `of_tenant` | tenant, 0, sequence (8) | nothing |
 //!

@@ -1,14 +1,16 @@
-//! Bounded fan-out of what just happened: accepted fixes, in the order of their drivers, to whoever listens now.
+//! Bounded fan-out of what just happened, to whoever listens now: accepted fixes, and what followed from them, each in the order
+//! of their drivers.
 //!
 //! A listener that falls behind loses the oldest batches and is told how many; nobody waits for it.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use crate::fix::Fix;
-use crate::ids::DriverKey;
+use crate::ids::{DriverKey, FenceId, TenantId};
 
 /// A fix that moved a driver's "now".
 #[derive(Clone, Debug)]
@@ -18,6 +20,25 @@ pub struct LiveFix {
     /// The fix, durable already.
     pub fix: Fix,
 }
+
+/// A driver entered a geofence, left it or dwelt in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveEvent {
+    /// Its place among all events, as the outbox has it.
+    pub sequence: u64,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which of its geofences.
+    pub fence: FenceId,
+    /// `enter`, `exit` or `dwell`.
+    pub kind: &'static str,
+    /// What is told: a JSON object of some 300 bytes.
+    pub body: Bytes,
+}
+
+/// Batches of events that a listener may be behind. A batch is what one write of the follower brought, at most a few for each
+/// of its fixes, and in most cases none.
+const EVENT_BATCHES_BEHIND_MAX: usize = 256;
 
 /// Batches that a listener may be behind before it loses the oldest. A batch is what one turn of a shard accepted, 8,192
 /// fixes or so at most, and a fix takes under 100 bytes: 200 MB with a listener that stands still under the greatest load,
@@ -32,6 +53,9 @@ type Wants = Box<dyn Fn() -> bool + Send + Sync>;
 pub struct Feed {
     sender: broadcast::Sender<Arc<[LiveFix]>>,
     listeners: Arc<RwLock<Vec<Wants>>>,
+    events: broadcast::Sender<Arc<[LiveEvent]>>,
+    /// Hears of events before anybody listens.
+    first: Arc<Mutex<Option<broadcast::Receiver<Arc<[LiveEvent]>>>>>,
 }
 
 impl fmt::Debug for Feed {
@@ -42,7 +66,13 @@ impl fmt::Debug for Feed {
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { sender: broadcast::Sender::new(BATCHES_BEHIND_MAX), listeners: Arc::default() }
+        let (events, first) = broadcast::channel(EVENT_BATCHES_BEHIND_MAX);
+        Self {
+            sender: broadcast::Sender::new(BATCHES_BEHIND_MAX),
+            listeners: Arc::default(),
+            events,
+            first: Arc::new(Mutex::new(Some(first))),
+        }
     }
 }
 
@@ -62,6 +92,19 @@ impl Feed {
     pub fn listen(&self, wants: impl Fn() -> bool + Send + Sync + 'static) -> broadcast::Receiver<Arc<[LiveFix]>> {
         self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(wants));
         self.sender.subscribe()
+    }
+
+    /// Hands events to every listener of events. Never blocks.
+    pub fn publish_events(&self, events: Vec<LiveEvent>) {
+        // As above.
+        drop(self.events.send(events.into()));
+    }
+
+    /// A listener of events, of which the first hears of those too that came before: what a start finds in the journal is
+    /// judged while the doors are still closed.
+    pub fn listen_to_events(&self) -> broadcast::Receiver<Arc<[LiveEvent]>> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| self.events.subscribe())
     }
 }
 

@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
+use super::Sink;
 use crate::fix::Fix;
 use crate::journal::{Change, ChangeKind, Frame, Malformed, Record};
 
@@ -69,25 +70,36 @@ impl Batch {
         self.change.as_ref()
     }
 
-    /// Adds the fixes of a frame, and its change if `takes_changes`: nothing may be added behind one. A frame that cannot be
-    /// read adds what is before the fault.
-    pub(super) fn gather(&mut self, frame: &Frame<'_>, takes_changes: bool) -> Result<(), Malformed> {
+    /// Adds what a sink wants of a frame; nothing may be added behind a change. A frame that cannot be read adds what is
+    /// before the fault.
+    pub(super) fn gather(&mut self, frame: &Frame<'_>, sink: &impl Sink) -> Result<(), Malformed> {
         debug_assert!(self.change.is_none(), "a change ends its batch");
-        let mut place = None;
         if frame.fixes > 0 {
+            if !sink.wants_fixes() {
+                // A change has a frame of its own.
+                return Ok(());
+            }
             self.frames.push((self.fixes as u32, frame.sequence));
         }
+        // `None`: of a driver whose fixes are not wanted.
+        let mut place = None;
+        let mut has_driver = false;
         for record in frame.records() {
             match record? {
-                Record::Driver { tenant, driver } => place = Some(self.place_of(tenant, driver)),
+                Record::Driver { tenant, driver } => {
+                    has_driver = true;
+                    place = sink.wants_fixes_of(tenant).then(|| self.place_of(tenant, driver));
+                }
+                Record::Fix { .. } if !has_driver => return Err(Malformed),
                 Record::Fix { fix, late } => {
-                    let run = &mut self.drivers[place.ok_or(Malformed)?];
+                    let Some(place) = place else { continue };
+                    let run = &mut self.drivers[place];
                     run.fixes.push(fix);
                     run.late.push(late);
                     run.numbers.push(self.fixes as u32);
                     self.fixes += 1;
                 }
-                Record::Change(change) if takes_changes => self.change = Some(OwnedChange::of(change, frame.sequence)),
+                Record::Change(change) if sink.takes_changes() => self.change = Some(OwnedChange::of(change, frame.sequence)),
                 Record::Change(_) | Record::Counters { .. } => {}
             }
         }

@@ -197,7 +197,7 @@ impl<S: Sink> Driver<S> {
         while self.batch.fixes() < self.config.batch_fixes_max && self.batch.change().is_none() {
             let Some(frame) = reader.next()? else { return Ok(true) };
             let sequence = frame.sequence;
-            self.batch.gather(&frame, self.sink.takes_changes()).map_err(|_| Fault::Malformed { sequence })?;
+            self.batch.gather(&frame, &self.sink).map_err(|_| Fault::Malformed { sequence })?;
             self.gathered = sequence;
             self.gathering_since.get_or_insert_with(Instant::now);
         }

@@ -39,6 +39,16 @@ pub trait Sink: Send + 'static {
         false
     }
 
+    /// Whether it wants any fixes now. While it does not, frames with fixes are passed by unread.
+    fn wants_fixes(&self) -> bool {
+        true
+    }
+
+    /// Whether it wants the fixes of this tenant.
+    fn wants_fixes_of(&self, _tenant: &str) -> bool {
+        true
+    }
+
     /// The position it holds, asked once before the first batch.
     ///
     /// `Some`: batches begin behind it, or, if the journal has no such position, the sink stops. `None`: it holds
