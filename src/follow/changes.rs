@@ -176,6 +176,11 @@ impl Changes {
         &self.0.registry
     }
 
+    #[cfg(test)]
+    pub(super) fn shared_registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.0.registry)
+    }
+
     /// Journals that the fences of all tenants that have some are judged by the rules of the configuration from now on, as far
     /// as they are not.
     pub fn keep_rules(&self, now: TimestampMs) {

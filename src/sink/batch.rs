@@ -72,7 +72,7 @@ impl Batch {
 
     /// Adds what a sink wants of a frame; nothing may be added behind a change. A frame that cannot be read adds what is
     /// before the fault.
-    pub(super) fn gather(&mut self, frame: &Frame<'_>, sink: &impl Sink) -> Result<(), Malformed> {
+    pub(crate) fn gather(&mut self, frame: &Frame<'_>, sink: &impl Sink) -> Result<(), Malformed> {
         debug_assert!(self.change.is_none(), "a change ends its batch");
         if frame.fixes > 0 {
             if !sink.wants_fixes() {
