@@ -250,6 +250,7 @@ fn the_oldest_events_go_and_readers_are_told() {
     assert_eq!((sequences(&page), page.has_more, page.dropped), (vec![], false, 32));
     assert_eq!(following.tables.of_tenant.len().unwrap(), 8);
     // A bound that was lowered.
+    drop(outbox);
     let dir = following.kill();
     written.fixes(&[("acme", "d1", fix(2_400, 0.0), false)]);
     let mut following = Following::open(&written, dir, &Config { outbox_max: 2, ..config });

@@ -21,6 +21,7 @@ mod door;
 mod faults;
 mod formats;
 mod full;
+mod geofences;
 mod http;
 mod journal;
 mod late;

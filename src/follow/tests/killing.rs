@@ -112,7 +112,7 @@ fn a_kill_at_any_step_changes_no_event_and_tells_none_twice() {
             if is_over {
                 break;
             }
-            kill_after += if way.frames == 1 { 1 } else { 2 };
+            kill_after += if way.frames == 1 { 1 } else { 5 };
         }
         assert!(kill_after > 10);
     }
