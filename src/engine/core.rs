@@ -145,7 +145,8 @@ impl Core {
             .map_err(Failure::from)?;
         let journal = Arc::new(journal);
         let keeping = Arc::default();
-        let copied = backup::Copied { store: store.clone(), store_config: config.store.clone(), follow: kept_of_fences.clone() };
+        let copied =
+            backup::Copied { store: store.clone(), store_config: config.store.clone(), follow: kept_of_fences.clone() };
         let backups = Backups::new(&journal, copied, Arc::clone(&keeping));
         let followed = Followed { journal: journal.id(), first, last: recovered.last };
         let judging = match kept_of_fences {

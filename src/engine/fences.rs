@@ -119,7 +119,10 @@ fn wait_for(status: &SinkStatus, sequence: u64) {
             return;
         }
         if began.elapsed() > CATCH_UP_MAX {
-            tracing::warn!(frames = status.lag_frames(), "geofences are behind: until they have caught up, older ones are shown");
+            tracing::warn!(
+                frames = status.lag_frames(),
+                "geofences are behind: until they have caught up, older ones are shown"
+            );
             return;
         }
         thread::park_timeout(CATCH_UP_LOOK);

@@ -172,7 +172,12 @@ fn collect_sinks(sinks: &[Arc<SinkStatus>], page: &mut Exposition) {
             Kind::Counter,
             SinkStatus::batches_written,
         ),
-        ("rhumb_sink_failures_total", "Calls of the sink that failed since the start.", Kind::Counter, SinkStatus::failures),
+        (
+            "rhumb_sink_failures_total",
+            "Calls of the sink that failed since the start.",
+            Kind::Counter,
+            SinkStatus::failures,
+        ),
     ];
     for (name, help, kind, number) in families {
         let mut family = page.family(name, help, kind);

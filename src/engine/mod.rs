@@ -155,7 +155,10 @@ impl Engine {
             geo: Arc::clone(&core.geo),
             ingress: ingress.clone(),
             recorder: core.recorder(),
-            fences: core.fences.as_ref().map(|fences| http::Fences { changes: fences.changes(), outbox: fences.outbox() }),
+            fences: core
+                .fences
+                .as_ref()
+                .map(|fences| http::Fences { changes: fences.changes(), outbox: fences.outbox() }),
             authority: authority.clone(),
             offline_after_ms: i64::from(config.geo.offline_after_s) * 1_000,
         };

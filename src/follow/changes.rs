@@ -15,9 +15,7 @@ use super::rules::{self, RULES_ID};
 use super::{Config, Registry};
 use crate::geo::fence::FenceRules;
 use crate::ids::{FenceId, TenantId};
-use crate::journal::{
-    Appender, CHANGE_BODY_BYTES_MAX, ChangeKind, Journal, TURNS_IN_FLIGHT_MAX, TurnEncoder,
-};
+use crate::journal::{Appender, CHANGE_BODY_BYTES_MAX, ChangeKind, Journal, TURNS_IN_FLIGHT_MAX, TurnEncoder};
 use crate::sink::{SinkState, SinkStatus};
 use crate::units::TimestampMs;
 
@@ -109,7 +107,9 @@ pub enum Refused {
         per_tenant_max: usize,
     },
     /// No room for another tenant's, or for this description.
-    #[error("there is no room for it: geofences of all tenants take what fences.bytes_max allows, or are of as many tenants as registry.tenants_max")]
+    #[error(
+        "there is no room for it: geofences of all tenants take what fences.bytes_max allows, or are of as many tenants as registry.tenants_max"
+    )]
     Full,
     /// The description is longer than a change may be.
     #[error("the geofence's description is longer than {CHANGE_BODY_BYTES_MAX} bytes")]
@@ -158,8 +158,7 @@ impl Changes {
         let failed = Arc::clone(&waiting);
         journal.on_failure(Box::new(move |_| lock(&failed).clear()));
         let (per_tenant_max, bytes_max) = (config.per_tenant_max, config.bytes_max);
-        let desk =
-            Desk { appender, encoder: TurnEncoder::new(), under_way: Vec::new(), ruled: HashSet::new() };
+        let desk = Desk { appender, encoder: TurnEncoder::new(), under_way: Vec::new(), ruled: HashSet::new() };
         Self(Arc::new(Inner {
             registry,
             follower,
@@ -276,7 +275,8 @@ impl Inner {
         }
         let Some(bytes) = bytes else { return before.map(Some).ok_or(Refused::Unknown) };
         let of_tenant = |change: &&UnderWay| change.tenant == *tenant;
-        let len = fences.len_of(tenant.as_str()) as i64 + desk.under_way.iter().filter(of_tenant).map(UnderWay::more).sum::<i64>();
+        let len = fences.len_of(tenant.as_str()) as i64
+            + desk.under_way.iter().filter(of_tenant).map(UnderWay::more).sum::<i64>();
         if before.is_none() && len >= self.bounds.per_tenant_max as i64 {
             return Err(Refused::TenantFull { per_tenant_max: self.bounds.per_tenant_max });
         }

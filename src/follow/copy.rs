@@ -5,8 +5,8 @@ use std::path::Path;
 
 use fjall::Readable;
 
-use super::tables::{CHECKPOINT_KEY, COMMITTED_KEY, Tables};
 use super::Error;
+use super::tables::{CHECKPOINT_KEY, COMMITTED_KEY, Tables};
 
 impl Tables {
     /// Writes what is kept now into a new database in `dir`, durably; gives the frame of the checkpoint, behind which the journal
@@ -14,11 +14,7 @@ impl Tables {
     ///
     /// # Errors
     /// The disk's, or [`Error::Occupied`] if there is something in `dir`.
-    pub fn copy_to(
-        &self,
-        dir: &Path,
-        copied: &mut dyn FnMut(u64) -> io::Result<()>,
-    ) -> Result<Option<u64>, Error> {
+    pub fn copy_to(&self, dir: &Path, copied: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<Option<u64>, Error> {
         let to = Self::open(dir)?;
         if to.checkpoint()?.is_some() || to.committed()?.is_some() {
             return Err(Error::Occupied { dir: dir.to_owned() });

@@ -146,7 +146,7 @@ impl Follower {
             self.status.counted(kind);
             LiveEvent { sequence, tenant, fence, kind: kind.as_str(), body }
         };
-        self.feed.publish_events((first..).zip(events).map(tell).collect());
+        self.feed.publish_events(&(first..).zip(events).map(tell).collect::<Vec<_>>());
     }
 
     /// Writes fences and states as of the position.

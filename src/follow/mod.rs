@@ -126,7 +126,9 @@ pub enum Error {
         key: String,
     },
     /// A change in the journal that this version does not understand.
-    #[error("frame {sequence} of the journal changes a geofence in a way that this version does not read: run the one that wrote it")]
+    #[error(
+        "frame {sequence} of the journal changes a geofence in a way that this version does not read: run the one that wrote it"
+    )]
     Change {
         /// The frame.
         sequence: u64,

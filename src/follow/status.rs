@@ -53,7 +53,8 @@ impl FollowStatus {
         page.family("rhumb_geofence_drivers", help, Kind::Gauge).sample(&[], load(&self.drivers));
         let help = "Events of geofences that are kept, at most fences.outbox_max.";
         page.family("rhumb_geofence_outbox_events", help, Kind::Gauge).sample(&[], load(&self.kept));
-        let help = "Events of geofences that are no longer kept, the oldest, for want of room; since the journal began.";
+        let help =
+            "Events of geofences that are no longer kept, the oldest, for want of room; since the journal began.";
         page.family("rhumb_geofence_outbox_dropped_total", help, Kind::Counter).sample(&[], load(&self.dropped));
     }
 }

@@ -278,7 +278,10 @@ fn a_copy_goes_on_like_the_original() {
     });
     let sequence = sequence.unwrap();
     assert!(copied > 0 && sequence.is_some());
-    assert!(matches!(original.tables.copy_to(&copy, &mut |_| Ok(())), Err(Error::Occupied { .. } | Error::Locked { .. })));
+    assert!(matches!(
+        original.tables.copy_to(&copy, &mut |_| Ok(())),
+        Err(Error::Occupied { .. } | Error::Locked { .. })
+    ));
     original.finish(1);
     let mut copy = Following::open(&written, copy, &Config::default());
     copy.finish(7);

@@ -229,7 +229,9 @@ fn a_change_has_a_frame_of_its_own() {
     encoder.begin(TimestampMs(10_000));
     let id = FenceId::new("depot:1").unwrap();
     let longest = vec![b'x'; CHANGE_BODY_BYTES_MAX];
-    for (kind, body) in [(ChangeKind::GeofencePut, &b"{}"[..]), (ChangeKind::GeofenceRemoved, b""), (ChangeKind::GeofencePut, &longest)] {
+    for (kind, body) in
+        [(ChangeKind::GeofencePut, &b"{}"[..]), (ChangeKind::GeofenceRemoved, b""), (ChangeKind::GeofencePut, &longest)]
+    {
         encoder.change(&tenant("acme"), kind, &id, body);
         let mut turn = encoder.finish();
         let place = frame::Place { sequence: 7, durable: 6, appender: 3 };

@@ -36,9 +36,11 @@ pub struct LiveEvent {
     pub body: Bytes,
 }
 
-/// Batches of events that a listener may be behind. A batch is what one write of the follower brought, at most a few for each
-/// of its fixes, and in most cases none.
+/// Batches of events that a listener may be behind: with those of [`EVENTS_AT_ONCE_MAX`], 26 MB.
 const EVENT_BATCHES_BEHIND_MAX: usize = 256;
+
+/// Events in a batch.
+const EVENTS_AT_ONCE_MAX: usize = 256;
 
 /// Batches that a listener may be behind before it loses the oldest. A batch is what one turn of a shard accepted, 8,192
 /// fixes or so at most, and a fix takes under 100 bytes: 200 MB with a listener that stands still under the greatest load,
@@ -95,9 +97,11 @@ impl Feed {
     }
 
     /// Hands events to every listener of events. Never blocks.
-    pub fn publish_events(&self, events: Vec<LiveEvent>) {
-        // As above.
-        drop(self.events.send(events.into()));
+    pub fn publish_events(&self, events: &[LiveEvent]) {
+        for events in events.chunks(EVENTS_AT_ONCE_MAX) {
+            // As above.
+            drop(self.events.send(events.into()));
+        }
     }
 
     /// A listener of events, of which the first hears of those too that came before: what a start finds in the journal is

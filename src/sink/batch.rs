@@ -99,7 +99,9 @@ impl Batch {
                     run.numbers.push(self.fixes as u32);
                     self.fixes += 1;
                 }
-                Record::Change(change) if sink.takes_changes() => self.change = Some(OwnedChange::of(change, frame.sequence)),
+                Record::Change(change) if sink.takes_changes() => {
+                    self.change = Some(OwnedChange::of(change, frame.sequence))
+                }
                 Record::Change(_) | Record::Counters { .. } => {}
             }
         }
@@ -123,7 +125,13 @@ impl Batch {
             return *place;
         }
         let place = drivers.len();
-        drivers.push(DriverBatch { tenant: tenant.into(), driver: driver.into(), fixes: Vec::new(), late: Vec::new(), numbers: Vec::new() });
+        drivers.push(DriverBatch {
+            tenant: tenant.into(),
+            driver: driver.into(),
+            fixes: Vec::new(),
+            late: Vec::new(),
+            numbers: Vec::new(),
+        });
         places
             .insert_unique(hashed, place, |place| hash.hash_one((&*drivers[*place].tenant, &*drivers[*place].driver)));
         place

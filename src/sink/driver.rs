@@ -194,7 +194,9 @@ impl<S: Sink> Driver<S> {
 
     /// Reads into the batch until it is full or the journal's durable end is reached, which it tells.
     fn gather(&mut self, reader: &mut Reader) -> Result<bool, Fault> {
-        while self.batch.fixes() < self.config.batch_fixes_max && self.batch.change().is_none() {
+        // Frames that the sink wants nothing of fill no batch, and it is to be heard all the same that this is to stop.
+        while self.batch.fixes() < self.config.batch_fixes_max && self.batch.change().is_none() && !self.is_batch_old()
+        {
             let Some(frame) = reader.next()? else { return Ok(true) };
             let sequence = frame.sequence;
             self.batch.gather(&frame, &self.sink).map_err(|_| Fault::Malformed { sequence })?;
@@ -208,13 +210,16 @@ impl<S: Sink> Driver<S> {
         Duration::from_millis(self.config.batch_age_ms_max)
     }
 
+    fn is_batch_old(&self) -> bool {
+        self.gathering_since.is_some_and(|since| since.elapsed() >= self.batch_age_max())
+    }
+
     fn is_batch_due(&self) -> bool {
-        self.gathering_since.is_some_and(|since| {
-            self.deadline.is_some()
+        self.gathering_since.is_some()
+            && (self.deadline.is_some()
                 || self.batch.fixes() >= self.config.batch_fixes_max
                 || self.batch.change().is_some()
-                || since.elapsed() >= self.batch_age_max()
-        })
+                || self.is_batch_old())
     }
 
     fn write(&mut self) -> Result<(), Ended> {

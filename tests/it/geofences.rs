@@ -41,9 +41,7 @@ fn fix(second: u64, north_m: f64) -> String {
 
 /// Every event of a tenant, page by page, once all that is durable was judged.
 fn events(rhumb: &Rhumb, tenant: &str) -> Vec<Value> {
-    wait_for("all to be judged", || {
-        (rhumb.metrics()[r#"rhumb_sink_lag_frames{sink="fences"}"#] == 0.0).then_some(())
-    });
+    wait_for("all to be judged", || (rhumb.metrics()[r#"rhumb_sink_lag_frames{sink="fences"}"#] == 0.0).then_some(()));
     let mut events = Vec::new();
     let mut after = 0;
     loop {
@@ -138,7 +136,10 @@ fn fences_are_listed_replaced_and_removed_and_mistakes_are_named() {
     let ids = |page: &Value| -> Vec<Value> {
         page["features"].as_array().unwrap().iter().map(|feature| feature["id"].clone()).collect()
     };
-    assert_eq!((ids(&page), &page["next_cursor"], &page["type"]), (vec![json!("a"), json!("b")], &json!("b"), &json!("FeatureCollection")));
+    assert_eq!(
+        (ids(&page), &page["next_cursor"], &page["type"]),
+        (vec![json!("a"), json!("b")], &json!("b"), &json!("FeatureCollection"))
+    );
     let page = rhumb.get("acme", "/v1/geofences?limit=2&cursor=b").json(200);
     assert_eq!((ids(&page), &page["next_cursor"]), (vec![json!("c")], &Value::Null));
     assert_eq!(ids(&rhumb.get("other", "/v1/geofences").json(200)), Vec::<Value>::new());

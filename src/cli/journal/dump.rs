@@ -185,7 +185,10 @@ fn print_change(frame: &Frame<'_>, change: &Change<'_>, is_json: bool, out: &mut
     let (sequence, received_at) = (frame.sequence, time(frame.received_at));
     if is_json {
         let body = serde_json::from_slice(body).ok();
-        serde_json::to_writer(&mut *out, &ChangeLine { sequence, received_at, tenant, change: kind.as_str(), id, body })?;
+        serde_json::to_writer(
+            &mut *out,
+            &ChangeLine { sequence, received_at, tenant, change: kind.as_str(), id, body },
+        )?;
         return writeln!(out);
     }
     write!(out, "{sequence} {received_at} {tenant} {} {id}", kind.as_str())?;

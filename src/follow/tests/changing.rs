@@ -21,9 +21,14 @@ impl Running {
         Self { written, sink: Some(sink), changes }
     }
 
-    async fn put(&self, tenant_name: &str, id: &str, body: &str, condition: &Condition) -> Result<(Applied, bool), Refused> {
-        let ticket =
-            self.changes.put(&tenant(tenant_name), &fence(id), body.as_bytes(), condition, TimestampMs(0))?;
+    async fn put(
+        &self,
+        tenant_name: &str,
+        id: &str,
+        body: &str,
+        condition: &Condition,
+    ) -> Result<(Applied, bool), Refused> {
+        let ticket = self.changes.put(&tenant(tenant_name), &fence(id), body.as_bytes(), condition, TimestampMs(0))?;
         let existed = ticket.existed;
         Ok((self.changes.finish(ticket).await?, existed))
     }
@@ -106,7 +111,13 @@ async fn a_thousand_changes_at_once_are_all_in_force_or_told_to_come_again() {
     let mut tickets = Vec::new();
     let mut refused = 0;
     for number in 0..1_000 {
-        match running.changes.put(&acme, &fence(&format!("f{number}")), body.as_bytes(), &Condition::None, TimestampMs(0)) {
+        match running.changes.put(
+            &acme,
+            &fence(&format!("f{number}")),
+            body.as_bytes(),
+            &Condition::None,
+            TimestampMs(0),
+        ) {
             Ok(ticket) => tickets.push(ticket),
             Err(error) => {
                 assert_eq!(error, Refused::Unavailable);

@@ -89,7 +89,8 @@ fn a_kill_at_any_step_changes_no_event_and_tells_none_twice() {
     let mut written = Written::new();
     write_story(&mut written);
     let expected = undisturbed(&written);
-    let ways = [Way { frames: 1, sync_each: 9 }, Way { frames: 3, sync_each: 4 }, Way { frames: 2, sync_each: usize::MAX }];
+    let ways =
+        [Way { frames: 1, sync_each: 9 }, Way { frames: 3, sync_each: 4 }, Way { frames: 2, sync_each: usize::MAX }];
     for (number, way) in ways.into_iter().enumerate() {
         let mut kill_after = 0;
         loop {

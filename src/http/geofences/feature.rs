@@ -40,15 +40,8 @@ pub(super) fn read(id: &FenceId, body: &[u8]) -> Result<FenceSpec, Error> {
 }
 
 fn spec(geometry: Geometry, properties: Map<String, Value>) -> Result<FenceSpec, Error> {
-    let mut spec = FenceSpec {
-        geometry,
-        radius_m: None,
-        width_m: None,
-        name: None,
-        dwell_s: None,
-        driver_id: None,
-        once: false,
-    };
+    let mut spec =
+        FenceSpec { geometry, radius_m: None, width_m: None, name: None, dwell_s: None, driver_id: None, once: false };
     for (name, value) in properties.into_iter().filter(|(_, value)| !value.is_null()) {
         match name.as_str() {
             "radius_m" => spec.radius_m = Some(number("radius_m", &value)?),
@@ -144,19 +137,24 @@ mod tests {
         let square = json!({"type": "Polygon", "coordinates": [[[20.0, 52.0], [22.0, 52.0], [22.0, 53.0], [20.0, 53.0], [20.0, 52.0]]]});
         let cases = [
             (square.clone(), json!({})),
-            (json!({"type": "Point", "coordinates": [21.0, 52.0]}), json!({"radius_m": 250.5, "name": "A \"b\"", "dwell_s": 60})),
+            (
+                json!({"type": "Point", "coordinates": [21.0, 52.0]}),
+                json!({"radius_m": 250.5, "name": "A \"b\"", "dwell_s": 60}),
+            ),
             (
                 json!({"type": "LineString", "coordinates": [[21.0, 52.0], [21.5, 52.0]]}),
                 json!({"width_m": 30.0, "driver_id": "d1", "once": true}),
             ),
         ];
         for (geometry, properties) in cases {
-            let feature = json!({"type": "Feature", "id": "depot", "geometry": geometry, "properties": properties, "version": 1});
+            let feature =
+                json!({"type": "Feature", "id": "depot", "geometry": geometry, "properties": properties, "version": 1});
             let spec = read(&id(), feature.to_string().as_bytes()).unwrap();
             let kept = Kept { version: 7, spec: serde_json::to_vec(&spec).unwrap().into() };
             let id = id();
             let shown = serde_json::to_value(Feature::of(&id, &kept).unwrap()).unwrap();
-            let expected = json!({"type": "Feature", "id": "depot", "version": 7, "geometry": geometry, "properties": properties});
+            let expected =
+                json!({"type": "Feature", "id": "depot", "version": 7, "geometry": geometry, "properties": properties});
             assert_eq!(shown, expected);
             assert_eq!(read(&id, shown.to_string().as_bytes()).unwrap(), spec);
         }
