@@ -113,7 +113,7 @@ const TURN_E7: i64 = 3_600_000_000;
 const TURNS: [f64; 3] = [0.0, 360.0, -360.0];
 
 /// The boxes of this width, as seen from the turns of the globe on which it has part.
-fn around((west_e7, east_e7): (i64, i64), (south_e7, north_e7): (i32, i32)) -> Vec<GeoBox> {
+pub(super) fn around((west_e7, east_e7): (i64, i64), (south_e7, north_e7): (i32, i32)) -> Vec<GeoBox> {
     let on_turn = |turn: i64| {
         // Both ends of a turn are the same meridian.
         let (west, east) = ((west_e7 - turn * TURN_E7).max(-TURN_E7 / 2), (east_e7 - turn * TURN_E7).min(TURN_E7 / 2));

@@ -8,12 +8,16 @@
 //!   microsecond. That no search loses a driver on the move is argued in [`moves`].
 //! - Searches are exact on the sphere ([`distance`]), at the poles and across the antimeridian.
 //!
+//! Which geofences a driver enters, leaves and dwells in is judged from its fixes alone ([`fence`]).
+//!
 //! `geo` does no I/O and reads no clock.
 
 mod area;
 mod cells;
 mod distance;
+pub mod fence;
 mod fleet;
+mod geojson;
 mod moves;
 mod names;
 mod nearest;
@@ -31,6 +35,7 @@ use dashmap::DashMap;
 pub use self::area::{Area, InvalidArea, VERTICES_MAX};
 pub use self::distance::{EARTH_RADIUS_M, distance_m};
 pub use self::fleet::{Fleet, Slot};
+pub use self::geojson::{Geometry, Vertex};
 pub use self::nearest::{Nearest, Neighbour};
 pub use self::within::Found;
 use crate::ids::TenantId;
