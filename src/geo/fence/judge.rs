@@ -139,6 +139,10 @@ impl Judge {
         // A fence has several boxes.
         self.near.sort_unstable();
         self.near.dedup();
+        if self.stays.len() + self.near.len() > STAYS_MAX {
+            // Some may find no room, and which must not depend on the slots.
+            self.near.sort_by_key(|slot| set.at(*slot).map(|fence| &fence.id));
+        }
     }
 
     /// Finds out for how long there will be nothing to do.

@@ -49,6 +49,8 @@ mod spec;
 mod sphere;
 mod state;
 mod stretch;
+#[cfg(test)]
+mod tests;
 
 pub use self::event::{FenceEvent, FenceEventKind};
 pub use self::judge::{FenceRules, GAP_M_MAX, Judge, MARGIN_M_MAX, STAYS_MAX};

@@ -81,7 +81,7 @@ impl Path {
         each: &mut impl FnMut(Piece),
     ) {
         let east = eastwards(from.0, to.0);
-        if halvings_left == 0 || poleward_m(east.to_radians()) <= PIECE_OFF_M_MAX {
+        if halvings_left == 0 || off_map_m(east.to_radians(), (to.1 - from.1).to_radians()) <= PIECE_OFF_M_MAX {
             each(Piece { shares, from, to: (from.0 + east, to.1) });
             return;
         }
@@ -104,11 +104,18 @@ pub(super) fn eastwards(from: f64, to: f64) -> f64 {
     }
 }
 
-/// How far a great circle between two places that are `east` radians of longitude apart can lie from the straight line
-/// on the map, metres. From `tan φ / cos(east / 2)` at its top, whose excess over `φ` is below `east² / 16` for small
-/// angles; a fifth more is added for those that are not.
+/// How far a great circle between two places that are `east` and `north` radians apart can lie from the straight line
+/// between them on the map, metres. On a way of length `l` with the course `a` at latitude `φ` it is about
+/// `l² tan φ sin a (1 + cos² a) / 8`, and `l sin a` is `east cos φ`, `l cos a` is `north`; a fifth more is added for ways
+/// that are not small.
+fn off_map_m(east: f64, north: f64) -> f64 {
+    EARTH_RADIUS_M * east.abs() * (east.abs() / 16.0 + north.abs() / 4.0) * 1.2
+}
+
+/// How far a great circle between two places that are `east` radians of longitude apart can lead further towards a pole
+/// than both, metres: furthest if they are of one latitude. Of longitudes it never leaves the range between them.
 pub(super) fn poleward_m(east: f64) -> f64 {
-    if east.abs() > 1.0 { f64::INFINITY } else { EARTH_RADIUS_M * east * east / 16.0 * 1.2 }
+    if east.abs() > 1.0 { f64::INFINITY } else { off_map_m(east, 0.0) }
 }
 
 #[cfg(test)]

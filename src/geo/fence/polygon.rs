@@ -100,8 +100,7 @@ impl Polygon {
         self.contains(position) || self.edge_within_m(position, margin_m).is_some()
     }
 
-    /// Metres to the nearest edge, if they are at most `limit_m`, which is small beside the earth: as measured on the map
-    /// around the place, stretched so that it is as wide as high there.
+    /// Metres to the nearest edge, if they are at most `limit_m`, which is small beside the earth.
     pub(super) fn edge_within_m(&self, position: Position, limit_m: f64) -> Option<f64> {
         let (longitude, latitude) = (position.longitude(), position.latitude());
         let reach = limit_m / METRES_PER_DEGREE * 1.001;
@@ -113,17 +112,10 @@ impl Polygon {
                 continue;
             }
             for edge in self.edges_between(latitude - reach, latitude + reach) {
-                let (x0, y0) = ((edge.from.0 - x) * narrow, edge.from.1 - latitude);
-                let (east, north) = ((edge.to.0 - edge.from.0) * narrow, edge.to.1 - edge.from.1);
-                let share = (-(x0 * east + y0 * north) / (east * east + north * north)).clamp(0.0, 1.0);
-                let (off_east, off_north) = (x0 + share * east, y0 + share * north);
-                let off_m = off_east.hypot(off_north) * METRES_PER_DEGREE;
-                // Near a pole, or where the nearest place is far, the map is no measure; the sphere is.
-                let off_m = if off_m <= nearest_m.unwrap_or(limit_m) * 1.01 || narrow < NARROW {
-                    let at = |from: f64, to: f64| from + share * (to - from);
-                    metres_to(position, at(edge.from.0, edge.to.0), at(edge.from.1, edge.to.1))
+                let off_m = if narrow < NARROW {
+                    edge.metres_on_sphere(position)
                 } else {
-                    off_m
+                    edge.metres_on_map(position, (x, latitude), narrow, nearest_m.unwrap_or(limit_m))
                 };
                 if off_m <= nearest_m.unwrap_or(limit_m) {
                     nearest_m = Some(off_m);
@@ -171,17 +163,45 @@ impl Polygon {
     }
 }
 
-/// The cosine of the latitudes where a map of this kind bends within a kilometre.
+/// The cosine of the latitude, 89 degrees, from which a map bends within a kilometre.
 const NARROW: f64 = 0.02;
 
-fn metres_to(position: Position, longitude: f64, latitude: f64) -> f64 {
-    let longitude = longitude - 360.0 * (longitude / 360.0).round();
-    // In range but for rounding, which the ends of the range take up.
-    let place = Position::from_degrees(latitude.clamp(-90.0, 90.0), longitude.clamp(-180.0, 180.0));
-    place.map_or(f64::INFINITY, |place| distance_m(position, place))
-}
-
 impl Edge {
+    /// Metres to a place (`position`, on this turn `(x, y)`), found on the map around it, which is stretched so that it is as
+    /// wide as high there, and measured on the sphere if they may be at most `limit_m`.
+    fn metres_on_map(&self, position: Position, (x, y): (f64, f64), narrow: f64, limit_m: f64) -> f64 {
+        let (x0, y0) = ((self.from.0 - x) * narrow, self.from.1 - y);
+        let (east, north) = ((self.to.0 - self.from.0) * narrow, self.to.1 - self.from.1);
+        let share = (-(x0 * east + y0 * north) / (east * east + north * north)).clamp(0.0, 1.0);
+        let off_m = (x0 + share * east).hypot(y0 + share * north) * METRES_PER_DEGREE;
+        if off_m <= limit_m * 1.1 { self.metres_from(share, position) } else { off_m }
+    }
+
+    /// Metres to a place near a pole, where no map is a measure: the nearest of some places of the edge, and then between
+    /// its neighbours.
+    fn metres_on_sphere(&self, position: Position) -> f64 {
+        const PLACES: u32 = 16;
+        let metres = |share| self.metres_from(share, position);
+        let shares = (0..=PLACES).map(|place| f64::from(place) / f64::from(PLACES));
+        let nearest = shares.min_by(|one, other| metres(*one).total_cmp(&metres(*other))).unwrap_or_default();
+        let (mut low, mut high) =
+            ((nearest - 1.0 / f64::from(PLACES)).max(0.0), (nearest + 1.0 / f64::from(PLACES)).min(1.0));
+        for _ in 0..PLACES * 2 {
+            let (one, other) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
+            if metres(one) < metres(other) { high = other } else { low = one }
+        }
+        metres((low + high) / 2.0).min(metres(nearest))
+    }
+
+    fn metres_from(&self, share: f64, position: Position) -> f64 {
+        let longitude = self.from.0 + share * (self.to.0 - self.from.0);
+        let longitude = longitude - 360.0 * (longitude / 360.0).round();
+        let latitude = self.from.1 + share * (self.to.1 - self.from.1);
+        // In range but for rounding.
+        let place = Position::from_degrees(latitude.clamp(-90.0, 90.0), longitude.clamp(-180.0, 180.0));
+        place.map_or(f64::INFINITY, |place| distance_m(position, place))
+    }
+
     /// Adds the shares of the piece at which it meets the edge: too many rather than too few, as at an end of an edge.
     fn crossings(&self, piece: &Piece, crossings: &mut Vec<f64>) {
         const NEAR: f64 = 1e-9;

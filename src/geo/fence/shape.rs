@@ -85,7 +85,8 @@ impl Shape {
         }
     }
 
-    /// No more than the metres from a place to the nearest edge, at most `limit_m`.
+    /// No more than the metres from a place to the nearest edge, at most `limit_m`; of polygons, up to the latitudes where the
+    /// map is a measure.
     pub(super) fn clearance_m(&self, position: Position, limit_m: f64) -> f64 {
         match self {
             Self::Circle { centre, radius_m, .. } => (distance_m(*centre, position) - radius_m).abs().min(limit_m),

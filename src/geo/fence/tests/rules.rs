@@ -1,0 +1,2 @@
+//! The rules one by one, on one street.
+use super::*;
