@@ -22,6 +22,7 @@ mod moves;
 mod names;
 mod nearest;
 mod record;
+mod rings;
 mod slab;
 #[cfg(test)]
 mod testing;
