@@ -10,6 +10,8 @@ BENCH=$(basename "$0" .sh)
 WORK=${WORK:-$(mktemp -d "/tmp/rhumb-$BENCH.XXXXXX")}
 mkdir -p "$WORK"
 server_pid=
+# Where Rhumb tells its metrics.
+admin_port=
 stop_server() {
     if [ -n "$server_pid" ]; then
         kill "$server_pid" 2>/dev/null || true
@@ -46,10 +48,11 @@ wait_for_port() {
 start_server() {
     local name=$1 port
     port=$(free_port)
+    admin_port=$(free_port)
     if [ "$name" = rhumb ]; then
         rm -rf "$WORK/data"
         RHUMB_DATA_DIR="$WORK/data" RHUMB_STORE__ENABLED=false RHUMB_MQTT__LISTEN=127.0.0.1:$port \
-            RHUMB_HTTP__LISTEN=127.0.0.1:$(free_port) RHUMB_ADMIN__LISTEN=127.0.0.1:$(free_port) \
+            RHUMB_HTTP__LISTEN=127.0.0.1:$(free_port) RHUMB_ADMIN__LISTEN=127.0.0.1:$admin_port \
             "$RHUMB" serve >"$WORK/$name.log" 2>&1 &
     elif [ "$name" = rumqttd ]; then
         cat >"$WORK/rumqttd.toml" <<TOML

@@ -102,6 +102,10 @@ pub struct Cli {
     /// not there, or lets nobody in, is asked again for half a minute before the run and a minute during it
     #[arg(long)]
     reconnect: bool,
+    /// Every connection is dropped without a DISCONNECT after so many publishes, and its device comes back at once
+    /// (goes with --reconnect; past 400 drops a second one address runs out of ports: see --source-spread)
+    #[arg(long, requires = "reconnect", value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    drop_every: Option<u32>,
     /// So many more connections subscribe to everything published and count it
     #[arg(long, default_value_t = 0, value_name = "N")]
     subscribers: u32,
@@ -165,6 +169,7 @@ impl Cli {
         ensure!(self.topic.len() + self.tenant.len() <= 1_000, "--topic: at most 1,000 bytes");
         ensure!(!self.topic.contains(['+', '#']), "--topic: publishing takes no wildcard");
         ensure!(mode == Mode::Raw || self.source_spread == 1, "--source-spread: only in raw mode");
+        ensure!(mode == Mode::Raw || self.drop_every.is_none(), "--drop-every: only in raw mode");
         let drivers = if self.trace.is_some() { "" } else { "d" };
         Ok(Plan {
             address,
@@ -188,6 +193,7 @@ impl Cli {
             payload: self.payload.as_deref().map(|text| text.as_bytes().into()),
             acked_log: self.acked_log.clone(),
             reconnect: self.reconnect,
+            drop_every: self.drop_every,
             subscribers: self.subscribers,
             hold: self.hold.unwrap_or_default(),
             source_addresses: self.source_spread,
@@ -307,6 +313,8 @@ mod tests {
         assert!(refusal(&["--topic", "x"]).contains("{driver}"));
         assert!(refusal(&["--qos", "3"]).contains("3"));
         assert!(refusal(&["--single", "--pipeline", "3"]).contains("--single"));
+        assert!(refusal(&["--drop-every", "3"]).contains("--reconnect"));
+        assert!(refusal(&["--drop-every", "3", "--reconnect", "--mode", "faithful"]).contains("--drop-every"));
     }
 
     #[test]

@@ -110,6 +110,8 @@ pub struct Plan {
     pub acked_log: Option<PathBuf>,
     /// Whether devices come back after a lost connection.
     pub reconnect: bool,
+    /// Publishes after which a device drops its connection without a word, to come back at once.
+    pub drop_every: Option<u32>,
     /// Connections that subscribe to all that is published.
     pub subscribers: u32,
     /// How long the connections are kept after the run, silent.
@@ -145,6 +147,7 @@ impl Default for Plan {
             payload: None,
             acked_log: None,
             reconnect: false,
+            drop_every: None,
             subscribers: 0,
             hold: Duration::ZERO,
             source_addresses: 1,

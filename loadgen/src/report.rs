@@ -166,8 +166,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             out,
-            "connections  {} lost, {} made again, {} packets resent",
-            counts.lost, counts.reconnected, counts.resent
+            "connections  {} lost, {} dropped, {} made again, {} packets resent",
+            counts.lost, counts.dropped, counts.reconnected, counts.resent
         )?;
         for (reason, times) in &self.errors {
             writeln!(out, "error        {times} × {reason}")?;

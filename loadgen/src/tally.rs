@@ -36,7 +36,9 @@ pub struct Counts {
     pub bytes: u64,
     /// Connections that ended before the run did.
     pub lost: u64,
-    /// Connections that were made again.
+    /// Connections that their device dropped because the plan says so.
+    pub dropped: u64,
+    /// Connections that were made again, whyever they ended.
     pub reconnected: u64,
 }
 
@@ -94,6 +96,7 @@ impl Tally {
         ours.resent += theirs.resent;
         ours.bytes += theirs.bytes;
         ours.lost += theirs.lost;
+        ours.dropped += theirs.dropped;
         ours.reconnected += theirs.reconnected;
         self.latency.merge(&other.latency);
         for (reason, times) in &other.errors {

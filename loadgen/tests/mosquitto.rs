@@ -108,6 +108,20 @@ fn every_publish_arrives_in_every_mode_version_and_quality_of_service() {
 }
 
 #[test]
+fn connections_that_are_dropped_on_purpose_lose_no_publish() {
+    let broker = Broker::start();
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let plan = Plan { qos, reconnect: true, drop_every: Some(25), ..broker.plan() };
+        let report = report(&plan);
+        assert!(report.complete() && report.counts.sent == 2_000, "{report}");
+        assert_eq!((report.counts.acked, report.counts.lost), (2_000, 0), "{report}");
+        // Twenty devices with a hundred publishes each, in writes of twenty.
+        assert!((20..=80).contains(&report.counts.dropped), "{report}");
+        assert!(report.counts.reconnected > 0 && report.counts.reconnected <= report.counts.dropped, "{report}");
+    }
+}
+
+#[test]
 fn an_open_loop_keeps_its_rate_and_measures_the_broker() {
     let mut broker = Broker::start();
     for mode in [Mode::Raw, Mode::Faithful] {

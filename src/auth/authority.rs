@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use super::tokens::{PublicKey, Tokens, is_token};
 use super::{Principal, Refusal, Role};
 use crate::ids::{DriverId, TenantId};
 use crate::telemetry::prometheus::{Exposition, Kind};
+use crate::tls::Holder;
 use crate::units::TimestampMs;
 
 /// What somebody shows. It does not print.
@@ -33,8 +35,8 @@ pub enum Credentials {
         /// The password.
         password: Vec<u8>,
     },
-    /// The names in a client certificate that was verified, its common name first.
-    Certificate(Vec<Box<str>>),
+    /// A client certificate that was verified.
+    Certificate(Holder),
 }
 
 impl std::fmt::Debug for Credentials {
@@ -63,6 +65,28 @@ pub struct Denied {
 
 /// What came of a question.
 pub type Verdict = Result<Admitted, Denied>;
+
+/// The answer to a question, or that it comes later.
+#[derive(Debug)]
+pub enum Answer {
+    /// It took no time.
+    Now(Verdict),
+    /// It is told on another thread, as long as somebody waits.
+    Later(Waiting),
+}
+
+/// Somebody waits for an answer. Dropped, nobody does: a check that has not begun by then is left out, and nothing is told.
+#[derive(Debug)]
+#[must_use = "dropped, the question is withdrawn"]
+pub struct Waiting(Arc<()>);
+
+#[cfg(test)]
+impl Waiting {
+    /// For an answer that nobody was asked for.
+    pub(crate) fn in_vain() -> Self {
+        Self(Arc::default())
+    }
+}
 
 /// Why nobody can be let in.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +117,8 @@ struct Inner {
     pool: Pool,
     delays: Mutex<Delays>,
     failures: Failures,
+    /// Checks that were left out, since nobody waited for them any more.
+    abandoned: AtomicU64,
     certificate_tenant: Option<TenantId>,
     operator_tenant: Option<TenantId>,
     /// Of a password that nobody knows: what is checked for a name that nobody has.
@@ -133,6 +159,7 @@ impl Authority {
             pool: Pool::start().map_err(StartError::System)?,
             delays: Mutex::default(),
             failures: Failures::default(),
+            abandoned: AtomicU64::new(0),
             certificate_tenant: config.certificate_tenant(),
             operator_tenant: config.operator_tenant(),
             nobodys_hash: nobodys_hash.map_err(|error| StartError::System(std::io::Error::other(error)))?,
@@ -157,7 +184,7 @@ impl Authority {
     }
 
     /// Who shows these credentials, at `now`, from `address`. The answer is returned if it takes no time; otherwise,
-    /// `tell` is called with it later, on another thread. Never blocks.
+    /// `tell` is called with it later, on another thread, if the [`Waiting`] is still there by then. Never blocks.
     ///
     /// In open mode everybody is the `ops_admin` of the default tenant.
     pub fn ask(
@@ -166,25 +193,31 @@ impl Authority {
         address: Option<IpAddr>,
         now: TimestampMs,
         tell: impl FnOnce(Verdict) + Send + 'static,
-    ) -> Option<Verdict> {
+    ) -> Answer {
         let Some(inner) = &self.0 else {
             let anyone =
                 Principal::open(None).map(|principal| Admitted { principal: Arc::new(principal), standing: None });
-            return Some(anyone.map_err(|_| Denied { refusal: Refusal::Missing, delay: Duration::ZERO }));
+            return Answer::Now(anyone.map_err(|_| Denied { refusal: Refusal::Missing, delay: Duration::ZERO }));
         };
         let slow = match inner.at_once(credentials, now) {
-            Ok(result) => return Some(inner.conclude(result, address)),
+            Ok(result) => return Answer::Now(inner.conclude(result, address)),
             Err(slow) => slow,
         };
         let is_suspect = address.is_some_and(|address| inner.delays().is_suspect(address, Instant::now()));
         let later = Arc::clone(inner);
+        let waiting = Waiting(Arc::default());
+        let is_waited_for = Arc::downgrade(&waiting.0);
         let job = move || {
+            if is_waited_for.strong_count() == 0 {
+                later.abandoned.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
             let result = later.check(slow, now);
             tell(later.conclude(result, address));
         };
         match inner.pool.submit(Box::new(job), address.map(delays::key), is_suspect) {
-            Ok(()) => None,
-            Err(_) => Some(inner.conclude(Err(Refusal::Busy), address)),
+            Ok(()) => Answer::Later(waiting),
+            Err(_) => Answer::Now(inner.conclude(Err(Refusal::Busy), address)),
         }
     }
 
@@ -197,6 +230,9 @@ impl Authority {
     pub fn collect(&self, page: &mut Exposition) {
         let Some(inner) = &self.0 else { return };
         inner.failures.collect(page);
+        let help = "Checks of credentials since the start that were left out, since whoever asked was gone.";
+        let abandoned = inner.abandoned.load(Ordering::Relaxed);
+        page.family("rhumb_auth_checks_abandoned_total", help, Kind::Counter).sample(&[], abandoned);
         let help = "Devices in the credentials file.";
         page.family("rhumb_auth_devices", help, Kind::Gauge).sample(&[], inner.devices.count() as u64);
     }
@@ -208,7 +244,7 @@ impl Inner {
         let (user, password) = match credentials {
             Credentials::None => return Ok(Err(Refusal::Missing)),
             Credentials::Unreadable => return Ok(Err(Refusal::Malformed)),
-            Credentials::Certificate(names) => return Ok(self.certified(&names)),
+            Credentials::Certificate(holder) => return Ok(self.certified(&holder, now)),
             Credentials::Password { password, .. } if password.len() > PASSWORD_BYTES_MAX => {
                 return Ok(Err(Refusal::BadPassword));
             }
@@ -267,15 +303,18 @@ impl Inner {
     }
 
     /// The device of the first name in a certificate that is a driver's: `{tenant}/{driver}`, or `{driver}` if there is
-    /// a tenant for those.
-    fn certified(&self, names: &[Box<str>]) -> Result<Admitted, Refusal> {
-        let named = names.iter().find_map(|name| match name.split_once('/') {
+    /// a tenant for those. It ends with the certificate.
+    fn certified(&self, holder: &Holder, now: TimestampMs) -> Result<Admitted, Refusal> {
+        let named = holder.names.iter().find_map(|name| match name.split_once('/') {
             Some((tenant, driver)) => Some((TenantId::new(tenant).ok()?, DriverId::new(driver).ok()?)),
             None => Some((self.certificate_tenant.clone()?, DriverId::new(name).ok()?)),
         });
         let (tenant, driver) = named.ok_or(Refusal::BadCertificate)?;
         let subject = driver.as_str().into();
-        Ok(admitted(Principal { tenant, role: Role::Device, subject, driver: Some(driver), expires_at: None }))
+        let expires_at = Some(holder.ends_at);
+        let principal = Principal { tenant, role: Role::Device, subject, driver: Some(driver), expires_at };
+        // Whoever resumes a session was looked at when it began.
+        if principal.is_expired(now) { Err(Refusal::BadCertificate) } else { Ok(admitted(principal)) }
     }
 
     /// Counts what failed, and says how long its answer waits.

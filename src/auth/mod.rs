@@ -8,14 +8,14 @@
 //! |---|---|---|
 //! | a JSON Web Token | `data_dir/secret.key`, or the public keys of the configuration ([`tokens`]) | what it claims, until it expires |
 //! | a device's name and password, or its made-up password alone | an Argon2id hash in `data_dir/devices` ([`devices`]) | what the file says, until it says otherwise |
-//! | a client certificate that TLS verified | its names | the device of the driver that it names |
+//! | a client certificate that TLS verified | its names | the device of the driver that it names, until it ends |
 //!
 //! # What holds
 //! - Nothing that a client shows is logged, printed by `Debug`, or told in an error.
 //! - Whether a name exists does not show in how long its refusal takes: a name that nobody has is checked against a hash that
 //!   nobody knows the password of.
 //! - What takes long (a password's hash, a signature of a public key) is checked on threads of its own, from a bounded queue; a
-//!   door never waits for it. What was found right is remembered for a while as a keyed hash.
+//!   door never waits for it. What nobody waits for any more is not checked. What was found right is remembered for a while as a keyed hash.
 //! - Whoever fails again and again is answered later and later, by address, and waits behind all others.
 //! - Whoever is taken from the devices file loses its [`Standing`], which doors look at while a connection lasts.
 //!
@@ -48,7 +48,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use authority::{Admitted, Authority, Credentials, Denied, StartError, Verdict};
+pub use authority::{Admitted, Answer, Authority, Credentials, Denied, StartError, Verdict, Waiting};
 pub use config::{Config, InvalidKey, Mode, PUBLIC_KEYS_MAX};
 pub use devices::Standing;
 pub use secret::{SECRET_FILE, SecretError};
@@ -153,7 +153,7 @@ pub enum Refusal {
     EarlyToken,
     /// The token is signed, but lacks a claim or has one that cannot be meant.
     BadClaims,
-    /// No name in the certificate is a driver's.
+    /// No name in the certificate is a driver's, or it has ended since TLS verified it.
     BadCertificate,
     /// Too many are being checked at this moment.
     Busy,

@@ -20,6 +20,19 @@ pub fn is_local_origin(origin: &str) -> bool {
     ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme).is_some_and(is_loopback))
 }
 
+/// Most pages that a list of them names.
+pub const ORIGINS_MAX: usize = 64;
+
+/// Whether a text can be what browsers send as `Origin`: scheme, host and port if it is not the scheme's own, and nothing behind
+/// (RFC 6454, 6.2). `null`, which is many pages', is none.
+pub fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let is_of = |text: &str, further: &[u8]| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || further.contains(&byte))
+    };
+    is_of(scheme, b"+-.") && is_of(host, b".-_:[]")
+}
+
 fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
@@ -67,6 +80,16 @@ mod tests {
         ];
         for bad in bad {
             assert!(!is_loopback(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn knows_what_browsers_send_from_what_only_people_write() {
+        for good in ["https://fleet.example", "https://fleet.example:8443", "http://[::1]:80", "moz-extension://a-b"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in ["", "null", "*", "fleet.example", "https://", "://x", "https://a/", "https://a b", "https://*.a"] {
+            assert!(!is_origin(bad), "{bad}");
         }
     }
 

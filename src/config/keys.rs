@@ -34,6 +34,7 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("mqtt.topic_alias_max", 0..=65_535),
     ("mqtt.keep_alive_s_max", 0..=65_535),
     ("mqtt.router.sessions_max", 1..=1_000_000),
+    ("mqtt.router.sessions_per_tenant_max", 1..=1_000_000),
     ("mqtt.router.sessions_per_owner_max", 1..=1_000_000),
     ("mqtt.router.subscriptions_max", 1..=1_000_000),
     ("mqtt.router.session_expiry_s_max", 0..=4_294_967_295),
@@ -121,6 +122,9 @@ pub(super) fn wants(key: &str, default: &Value) -> String {
         }
         Value::String(_) if key == "journal.sync" => "\"always\" or \"interval\"".to_owned(),
         Value::String(_) => "a text in quotes".to_owned(),
+        Value::Array(_) if key == "mqtt.websocket.tls.certificate_origins" => {
+            "at most 64 origins as browsers send them, such as [\"https://fleet.example\"]".to_owned()
+        }
         Value::Array(_) if key == "mqtt.acl" => {
             "entries with a role, an action, an effect and a topic, each a text".to_owned()
         }

@@ -136,6 +136,12 @@ fn a_mistake_is_told_with_its_place_and_what_is_wanted() {
             &[],
             "rhumb.toml line 2: mqtt.listen: found \"localhost\", wants an address and a port, such as \"127.0.0.1:1883\"",
         ),
+        (
+            "[mqtt.websocket.tls]\ncertificate_origins = [\"https://a/\"]",
+            &[],
+            &[],
+            "rhumb.toml line 2: mqtt.websocket.tls.certificate_origins: found a text that is no origin, or too many, wants at most 64 origins",
+        ),
         ("[store]\nenabled = 1", &[], &[], "rhumb.toml line 2: store.enabled: found 1 (integer), wants true or false"),
         ("[auth]\nmode = \"none\"", &[], &[], "rhumb.toml line 2: auth.mode: found \"none\", wants \"open\""),
         (

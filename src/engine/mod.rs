@@ -151,7 +151,7 @@ impl Engine {
         let door = Door::start(listeners, stats, &config.mqtt, parts).context("cannot start the MQTT door")?;
 
         let state = http::State {
-            clock,
+            clock: clock.clone(),
             geo: Arc::clone(&core.geo),
             ingress: ingress.clone(),
             recorder: core.recorder(),
@@ -167,7 +167,7 @@ impl Engine {
             metrics::operator(&core, door.stats(), router.clone(), authority.clone(), progress, reload_status);
         ports.open(http::router(state, &config.http), http::operator_router(operator, authority.clone(), &config.http));
         let devices = devices::watch(authority, config.data_dir.clone(), devices_file);
-        let certificates = certificate.map(|server| tokio::spawn(tls::watch(server)));
+        let certificates = certificate.map(|server| tokio::spawn(tls::watch(server, clock)));
         tracing::info!("serving");
         Ok(Self { core, door, router, ports, failures, addresses, addresses_file, reloads, devices, certificates })
     }

@@ -27,8 +27,11 @@ pub(super) fn certificate(config: &Config) -> Result<Option<Arc<tls::Server>>, F
 impl Waiting {
     /// Takes the listeners that are to wait.
     pub(super) fn new(listeners: &mut Listeners, certificate: Option<&Arc<tls::Server>>, config: &Config) -> Self {
-        let origins = if config.auth.mode == Mode::Open { Origins::Local } else { Origins::Any };
         let (tls, websocket) = (&config.mqtt.tls, &config.mqtt.websocket);
+        let origins = match config.auth.mode {
+            Mode::Open => Origins::Local,
+            Mode::Required => Origins::Any { with_certificate: websocket.tls.certificate_origins.as_slice().into() },
+        };
         let with_certificate = |socket: Option<TcpListener>| socket.zip(certificate.cloned());
         let tls = with_certificate(listeners.mqtt_tls.take()).map(|(socket, server)| Listener {
             socket,
@@ -37,7 +40,7 @@ impl Waiting {
         });
         let plain_websocket = listeners.mqtt_websocket.take().map(|socket| Listener {
             socket,
-            transport: Transport::WebSocket(origins),
+            transport: Transport::WebSocket(origins.clone()),
             limits: websocket.limits(),
         });
         let tls_websocket = with_certificate(listeners.mqtt_websocket_tls.take()).map(|(socket, server)| Listener {

@@ -10,7 +10,7 @@ use tokio::time;
 
 use super::basic;
 use super::error::Error;
-use crate::auth::{Admitted, Authority, Credentials, Denied, Principal, Refusal};
+use crate::auth::{Admitted, Answer, Authority, Credentials, Denied, Principal, Refusal};
 use crate::clock::Clock;
 
 /// The header that names the tenant in open mode.
@@ -36,10 +36,11 @@ pub(super) async fn principal(authority: &Authority, request: &Parts) -> Result<
     let (tell, told) = oneshot::channel();
     let address = request.extensions.get::<Peer>().map(|peer| peer.0);
     // Nobody is there to be told if the client has gone meanwhile.
-    let verdict = authority.ask(credentials, address, Clock::System.now(), |verdict| drop(tell.send(verdict)));
-    let verdict = match verdict {
-        Some(verdict) => verdict,
-        None => told.await.map_err(|_| Error::Unavailable)?,
+    let answer = authority.ask(credentials, address, Clock::System.now(), |verdict| drop(tell.send(verdict)));
+    let verdict = match answer {
+        Answer::Now(verdict) => verdict,
+        // Held until it is told: who hangs up meanwhile withdraws the question.
+        Answer::Later(_waiting) => told.await.map_err(|_| Error::Unavailable)?,
     };
     let Admitted { principal, .. } = match verdict {
         Ok(admitted) => admitted,

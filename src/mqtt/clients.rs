@@ -40,19 +40,45 @@ impl ClientName {
     }
 }
 
+/// Whoever has a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder {
+    client: ClientRef,
+    begins_anew: bool,
+}
+
+/// What became of the session of a client that leaves its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nobody else came under the name.
+    Free,
+    /// Another connection took the name and goes on with the session, or did.
+    GoesOn,
+    /// Another connection took the name and began a session anew.
+    Ended,
+}
+
 /// Clients that are connected. Bounded by the number of connections.
 #[derive(Debug, Default)]
-pub(super) struct Clients(DashMap<ClientName, ClientRef>);
+pub(super) struct Clients(DashMap<ClientName, Holder>);
 
 impl Clients {
-    /// Takes the name for a connection and tells who had it.
-    pub(super) fn take(&self, name: ClientName, client: ClientRef) -> Option<ClientRef> {
-        self.0.insert(name, client)
+    /// Takes the name for a connection, which goes on with the session of that name or begins it anew, and tells who had it.
+    pub(super) fn take(&self, name: ClientName, client: ClientRef, begins_anew: bool) -> Option<ClientRef> {
+        self.0.insert(name, Holder { client, begins_anew }).map(|former| former.client)
     }
 
     /// Frees the name, unless another connection took it meanwhile.
-    pub(super) fn leave(&self, name: &ClientName, client: ClientRef) {
-        self.0.remove_if(name, |_, holder| *holder == client);
+    pub(super) fn leave(&self, name: &ClientName, client: ClientRef) -> Left {
+        if self.0.remove_if(name, |_, holder| holder.client == client).is_some() {
+            return Left::Free;
+        }
+        if self.begins_anew(name) == Some(true) { Left::Ended } else { Left::GoesOn }
+    }
+
+    /// Whether whoever has the name now began its session anew; `None` if nobody has it.
+    pub(super) fn begins_anew(&self, name: &ClientName) -> Option<bool> {
+        self.0.get(name).map(|holder| holder.begins_anew)
     }
 }
 
@@ -80,13 +106,16 @@ mod tests {
     fn a_name_that_was_taken_over_is_not_freed_by_its_former_holder() {
         let clients = Clients::default();
         let name = || ClientName::new(None, "a");
-        assert_eq!(clients.take(name(), client(1)), None);
-        assert_eq!(clients.take(name(), client(2)), Some(client(1)));
-        clients.leave(&name(), client(1));
-        assert_eq!(clients.take(name(), client(3)), Some(client(2)));
-        clients.leave(&name(), client(3));
+        assert_eq!(clients.take(name(), client(1), false), None);
+        assert_eq!(clients.take(name(), client(2), false), Some(client(1)));
+        assert_eq!(clients.leave(&name(), client(1)), Left::GoesOn);
+        assert_eq!(clients.take(name(), client(3), true), Some(client(2)));
+        assert_eq!(clients.leave(&name(), client(2)), Left::Ended);
+        assert_eq!(clients.begins_anew(&name()), Some(true));
+        assert_eq!(clients.leave(&name(), client(3)), Left::Free);
+        assert_eq!(clients.begins_anew(&name()), None);
         assert!(clients.0.is_empty());
-        assert_eq!(clients.take(name(), client(4)), None);
+        assert_eq!(clients.take(name(), client(4), false), None);
     }
 
     #[test]
@@ -105,10 +134,10 @@ mod tests {
         ];
         let clients = Clients::default();
         for (number, name) in (0..).zip(&names) {
-            assert_eq!(clients.take(name.clone(), client(number)), None, "{name:?}");
+            assert_eq!(clients.take(name.clone(), client(number), false), None, "{name:?}");
         }
         for (number, name) in (0..).zip(names) {
-            assert_eq!(clients.take(name.clone(), client(99)), Some(client(number)), "{name:?}");
+            assert_eq!(clients.take(name.clone(), client(99), false), Some(client(number)), "{name:?}");
         }
     }
 }

@@ -48,13 +48,13 @@ pub(super) enum Close {
     AuthBusy,
     /// The credentials were taken back, or changed.
     Revoked,
-    /// The token has expired.
+    /// The token or the certificate has expired.
     Expired,
     /// Enhanced authentication is not offered.
     AuthMethodRefused,
-    /// A publish on an ingest topic whose names are no ids, from a client that cannot be told otherwise.
+    /// A will, or a publish of a client that cannot be told otherwise, on an ingest topic whose names are no ids.
     BadIngestTopic,
-    /// A publish for one tenant too many, from a client that cannot be told otherwise.
+    /// The same for one tenant too many.
     TooManyTenants,
     /// A publish or a will where the client may not, from a client that cannot be told otherwise.
     TopicDenied,
@@ -127,7 +127,7 @@ impl Close {
             Self::BadCredentials => "these credentials are not good here",
             Self::AuthBusy => "too many credentials are being checked, come again later",
             Self::Revoked => "the credentials were taken back or changed",
-            Self::Expired => "the token has expired",
+            Self::Expired => "the credentials have expired",
             Self::AuthMethodRefused => "no enhanced authentication is offered",
             Self::Starting => "the server is starting",
             Self::Stopping => "the server stops",

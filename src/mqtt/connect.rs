@@ -10,19 +10,25 @@ use super::close::Close;
 use super::codec::{Connect, ServerPacket, Version, Will};
 use super::connection::{Connection, Phase, Session};
 use super::frame::Packet;
+use super::ingest;
 use super::mailbox::{ConnectionRef, Message};
 use super::opening;
 use super::outbound::Outbound;
 use super::rate::Bucket;
 use super::router::{Attach, CloseReason, Deliver, Link};
-use super::terms;
-use super::topic::{self, Topic};
+use super::terms::{self, Taken};
 use super::worker::{Context, TICKS_PER_S, Tick};
 use crate::auth::Admitted;
 
 impl Connection {
     /// The first packet, which must be a CONNECT [MQTT-3.1.0-1].
     pub(super) fn connect(&mut self, context: &mut Context, packet: &Packet<'_>) -> Result<(), Close> {
+        let connect = self.read_connect(packet)?;
+        self.authenticate(context, connect)
+    }
+
+    /// The CONNECT, if it asks for nothing that nobody gets.
+    pub(super) fn read_connect(&mut self, packet: &Packet<'_>) -> Result<Connect, Close> {
         let connect = opening::read_connect(packet).map_err(|refused| {
             if let Some(version) = refused.version {
                 opening::put_refusal(&mut self.out, version, refused.why, None);
@@ -43,30 +49,31 @@ impl Connection {
             opening::put_refusal(&mut self.out, version, why, connect.packet_bytes_max);
             return Err(why);
         }
-        self.authenticate(context, connect)
+        Ok(connect)
     }
 
     /// Begins the session of a client that may come in; nobody is asked who it is in open mode.
     pub(super) fn begin_session(
         &mut self,
         context: &mut Context,
-        connect: Connect,
+        mut connect: Connect,
         admitted: Option<Admitted>,
     ) -> Result<(), Close> {
         let principal = admitted.as_ref().map(|admitted| Arc::clone(&admitted.principal));
-        if let Some(will) = &connect.will
-            && let Err(why) = terms::check_will(context, principal.as_deref(), connect.version, will)
-        {
-            opening::put_refusal(&mut self.out, connect.version, why, connect.packet_bytes_max);
-            return Err(why);
-        }
+        let (ingest_will, routed_will) = match connect.will.take() {
+            None => (None, None),
+            Some(will) => match terms::take_will(context, principal.as_deref(), connect.version, will) {
+                Ok(Taken::Ingest(will)) => (Some(will), None),
+                Ok(Taken::Routed(will)) => (None, Some(will)),
+                Err(why) => {
+                    opening::put_refusal(&mut self.out, connect.version, why, connect.packet_bytes_max);
+                    return Err(why);
+                }
+            },
+        };
         let (keep_alive_s, is_keep_alive_told) = terms::keep_alive_s(&context.config, &connect);
         let is_id_assigned = connect.client_id.is_empty();
         let client_id = if is_id_assigned { assigned_client_id(self.me, context.worker) } else { connect.client_id };
-        let (ingest_will, routed_will) = match connect.will {
-            Some(will) if topic::classify(&will.topic, &context.mapping) != Topic::Other => (Some(will), None),
-            other => (None, other),
-        };
         let silence_max = Tick::from(keep_alive_s) * TICKS_PER_S * 3 / 2;
         let session = Session {
             version: connect.version,
@@ -93,7 +100,7 @@ impl Connection {
         };
         self.silence_max = silence_max;
         let name = session.name();
-        self.take_name(context, name.clone());
+        self.take_name(context, &name, session.clean_start);
         let has_kept_session = context.router.has_session(&name.mount, &name.owned_id);
         let needs_link = routed_will.is_some() || (has_kept_session && !session.clean_start);
         let forgets = has_kept_session && session.clean_start && !needs_link;
@@ -112,11 +119,17 @@ impl Connection {
     }
 
     /// Takes the client's name, and the place of whoever has it.
-    fn take_name(&self, context: &Context, name: ClientName) {
+    fn take_name(&self, context: &mut Context, name: &ClientName, begins_anew: bool) {
         let me = ClientRef { worker: context.worker, connection: self.me };
-        if let Some(former) = context.clients.take(name, me) {
+        if let Some(former) = context.clients.take(name.clone(), me, begins_anew) {
             context.mailboxes[former.worker]
                 .send(Message::Close { connection: former.connection, why: Close::TakenOver });
+        }
+        // A will that waited is called off, unless the session that it waited with ends here [MQTT-3.1.3-9].
+        if let Some(will) = context.wills.take(name)
+            && begins_anew
+        {
+            ingest::publish_will(context, &will);
         }
     }
 
@@ -146,12 +159,14 @@ impl Connection {
         let mailbox = Arc::clone(&context.mailboxes[context.worker]);
         let outbound = Arc::new(Outbound::new(mailbox, context.worker, me, queue_bytes_max));
         let ClientName { mount, owned_id } = session.name();
+        let (acl, principal) = (Arc::clone(&context.acl), session.principal.clone());
         let link = context.router.attach(Attach {
             mount,
             client_id: owned_id.into(),
             version: session.version,
             clean_start: session.clean_start,
             session_expiry_s: session.session_expiry_s,
+            may_subscribe: Box::new(move |filter| acl.may_subscribe(principal.as_deref(), filter)),
             will,
             receive_maximum: session.receive_maximum,
             unreleased_max: if session.version == Version::V5 { context.config.in_flight_max } else { u16::MAX },

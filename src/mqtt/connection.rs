@@ -10,18 +10,22 @@ use mio::net::TcpStream;
 use super::acks::AckRing;
 use super::aliases::{Incoming, Outgoing};
 use super::clients::ClientName;
-use super::codec::{ClientPacket, Version, Will};
+use super::close::Close;
+use super::codec::{ClientPacket, Version};
 use super::credentials::Pending;
 use super::mailbox::ConnectionRef;
 use super::outbound::Outbound;
 use super::rate::Bucket;
 use super::router::Link;
 use super::subscribe::PartlyRefused;
-use super::transport::{Fault, Received, Stream};
+use super::transport::{CERTIFICATE_REVOKED, Fault, Received, Stream};
+use super::wills::IngestWill;
 use super::worker::Tick;
 use crate::auth::{Principal, Standing};
 use crate::codec::Codec;
 use crate::ids::DriverKey;
+use crate::tls::Holder;
+use crate::units::TimestampMs;
 
 /// Bytes that wait to be written beyond which a connection is not read: who does not take answers asks no more.
 const OUT_BYTES_MAX: usize = 64 * 1024;
@@ -73,7 +77,7 @@ pub(super) struct Session {
     pub(super) receive_maximum: u16,
     pub(super) packet_bytes_max: Option<u32>,
     /// A will on an ingest topic: the door's own to publish. Any other is the router's.
-    pub(super) ingest_will: Option<Will>,
+    pub(super) ingest_will: Option<Box<IngestWill>>,
     pub(super) link: Option<Link>,
     pub(super) outbound: Option<Arc<Outbound>>,
     /// Whether it goes on with subscriptions of before, which the rules of now may not allow.
@@ -86,7 +90,7 @@ pub(super) struct Session {
     pub(super) wants_problem_information: bool,
     /// The keep-alive that the client was told, if it is not the one that it asked for.
     pub(super) told_keep_alive_s: Option<u16>,
-    /// What the client may still publish, if that is limited.
+    /// What the client may still publish and subscribe, if that is limited.
     pub(super) bucket: Option<Box<Bucket>>,
     pub(super) aliases: Incoming,
     pub(super) outgoing_aliases: Option<Box<Outgoing>>,
@@ -115,9 +119,8 @@ pub(super) struct Connection {
     /// 1.5 × keep-alive; 0 is off.
     pub(super) silence_max: Tick,
     pub(super) over_limit: bool,
-    /// The names of the certificate that the client showed: its common name first, then its alternative names. Empty if it
-    /// showed none.
-    pub(super) certificate_names: Vec<Box<str>>,
+    /// Whose certificate the client showed, until CONNECT makes use of it.
+    pub(super) holder: Option<Box<Holder>>,
     /// The CONNECT that is not answered yet.
     pub(super) pending: Option<Box<Pending>>,
     pub(super) session: Option<Box<Session>>,
@@ -167,7 +170,7 @@ impl Connection {
             heard_at: now,
             silence_max: 0,
             over_limit,
-            certificate_names: Vec::new(),
+            holder: None,
             pending: None,
             session: None,
             route: None,
@@ -195,6 +198,14 @@ impl Connection {
         self.stream.socket_mut().peer_addr().ok().map(|address| address.ip())
     }
 
+    /// Why it may last no longer, if so: what it showed of itself is good no more.
+    pub(super) fn lapsed(&mut self, now: TimestampMs) -> Option<Close> {
+        if self.stream.is_revoked() {
+            return Some(Close::Revoked);
+        }
+        self.session.as_ref()?.lapsed(now)
+    }
+
     /// The protocol version, once CONNECT told it.
     pub(super) fn version(&self) -> Option<Version> {
         self.session.as_ref().map(|session| session.version)
@@ -205,11 +216,21 @@ impl Connection {
         self.out.len() >= OUT_BYTES_MAX
     }
 
+    /// Whether the client hung up while it waits for who it is, and left nothing behind that would be taken after that.
+    pub(super) fn has_given_up(&mut self) -> bool {
+        self.phase == Phase::AwaitingAuth
+            && self.carried.is_empty()
+            && matches!(self.stream.socket_mut().peek(&mut [0]), Ok(0))
+    }
+
     /// Reads once into `buffer`, which is not empty.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         let received = self.stream.receive(buffer);
         if self.phase == Phase::AwaitingConnect && matches!(received, Received::Bytes { count: 1.., .. }) {
-            self.certificate_names = self.stream.certificate_names();
+            if self.stream.is_revoked() {
+                return ReadOutcome::Fault(CERTIFICATE_REVOKED);
+            }
+            self.holder = self.stream.holder().map(Box::new);
         }
         self.received(received)
     }
@@ -328,7 +349,7 @@ mod tests {
         let topic = "tenant/acme-logistics/driver/truck-0123456789/location";
         let client_id = "tracker-0123456789abcdef";
         let slot = 2 * size_of::<Connection>();
-        let entry = size_of::<ClientName>() + size_of::<super::super::clients::ClientRef>() + 1;
+        let entry = size_of::<ClientName>() + size_of::<super::super::clients::Holder>() + 1;
         let owner = "device/truck-0123456789/truck-0123456789/";
         let name = 2 * entry + owner.len() + client_id.len() + 16;
         let session = size_of::<Session>() + 16 + client_id.len() + 16;

@@ -10,14 +10,19 @@ use super::connection::{Connection, Phase, Session};
 use super::mailbox::Message;
 use super::opening;
 use super::worker::{Context, TICKS_PER_S, Tick};
-use crate::auth::{Credentials, Denied, Refusal, Verdict};
+use crate::auth::{Answer, Credentials, Denied, Refusal, Verdict, Waiting};
 use crate::units::TimestampMs;
 
 /// A CONNECT that is not answered yet.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// The authority has it.
-    Asked(Connect),
+    /// The authority has it, for as long as this is there.
+    Asked {
+        /// What came.
+        connect: Connect,
+        /// Who hangs up takes the question back with it.
+        _waiting: Waiting,
+    },
     /// It is refused when the time has come.
     Refused {
         /// How the client can be told.
@@ -40,21 +45,33 @@ impl Connection {
         let credentials = self.credentials(&mut connect);
         let (mailbox, me) = (context.mailboxes[context.worker].clone(), self.me);
         let tell = move |verdict| mailbox.send(Message::Authenticated { connection: me, verdict });
-        self.phase = Phase::AwaitingAuth;
-        self.phase_since = context.now_tick;
+        self.await_verdict(context.now_tick);
         match context.authority.ask(credentials, self.peer(), context.now, tell) {
-            Some(verdict) => self.judge(context, connect, verdict),
-            None => {
-                self.pending = Some(Box::new(Pending::Asked(connect)));
+            Answer::Now(verdict) => self.judge(context, connect, verdict),
+            Answer::Later(waiting) => {
+                self.pending = Some(Box::new(Pending::Asked { connect, _waiting: waiting }));
                 Ok(())
             }
         }
     }
 
+    /// Reads no more until it is known who it is.
+    fn await_verdict(&mut self, now: Tick) {
+        self.phase = Phase::AwaitingAuth;
+        self.phase_since = now;
+    }
+
+    /// Has a CONNECT wait as if the authority had been asked and took its time.
+    #[cfg(test)]
+    pub(super) fn ask_in_vain(&mut self, connect: Connect, now: Tick) {
+        self.await_verdict(now);
+        self.pending = Some(Box::new(Pending::Asked { connect, _waiting: Waiting::in_vain() }));
+    }
+
     /// Takes the answer that was waited for.
     pub(super) fn authenticated(&mut self, context: &mut Context, verdict: Verdict) -> Result<(), Close> {
         match self.pending.take().map(|pending| *pending) {
-            Some(Pending::Asked(connect)) => self.judge(context, connect, verdict),
+            Some(Pending::Asked { connect, .. }) => self.judge(context, connect, verdict),
             other => {
                 self.pending = other.map(Box::new);
                 Ok(())
@@ -65,11 +82,11 @@ impl Connection {
     /// A password is shown by choice, a certificate by whoever set the client up: the password counts. A user name alone shows
     /// nothing.
     fn credentials(&mut self, connect: &mut Connect) -> Credentials {
-        let certificate_names = std::mem::take(&mut self.certificate_names);
-        match (connect.username.take(), connect.password.take()) {
-            (_, None) if !certificate_names.is_empty() => Credentials::Certificate(certificate_names),
-            (None, None) => Credentials::None,
-            (user, password) => Credentials::Password {
+        let holder = self.holder.take();
+        match (connect.username.take(), connect.password.take(), holder) {
+            (_, None, Some(holder)) => Credentials::Certificate(*holder),
+            (None, None, None) => Credentials::None,
+            (user, password, _) => Credentials::Password {
                 user: user.unwrap_or_default(),
                 password: password.unwrap_or_default().to_vec(),
             },
@@ -103,7 +120,7 @@ impl Connection {
         let is_late = now - self.phase_since > connect_timeout;
         match self.pending.as_deref() {
             Some(Pending::Refused { why, due, .. }) if *due <= now || is_late => Some(*why),
-            Some(Pending::Asked(_)) if is_late => Some(Close::AuthBusy),
+            Some(Pending::Asked { .. }) if is_late => Some(Close::AuthBusy),
             _ => None,
         }
     }
@@ -111,7 +128,9 @@ impl Connection {
     /// Answers a CONNECT that waits, where there is anything to say.
     pub(super) fn refuse_pending(&mut self, why: Close) {
         let (version, packet_bytes_max) = match self.pending.take().map(|pending| *pending) {
-            Some(Pending::Asked(Connect { version, packet_bytes_max, .. })) => (version, packet_bytes_max),
+            Some(Pending::Asked { connect: Connect { version, packet_bytes_max, .. }, .. }) => {
+                (version, packet_bytes_max)
+            }
             Some(Pending::Refused { version, packet_bytes_max, .. }) => (version, packet_bytes_max),
             None => return,
         };

@@ -6,13 +6,14 @@ use super::acks::AckKind;
 use super::acl::FixesOf;
 use super::aliases::Incoming;
 use super::close::Close;
-use super::codec::{self, ClientPacket, Publish, Version, Will};
+use super::codec::{self, ClientPacket, Publish, Version};
 use super::connection::{Connection, Route, Source};
 use super::frame::Packet;
 use super::mailbox::ConnectionRef;
 use super::mapping::Mapped;
 use super::publish::RawPublish;
 use super::topic::{self, Topic};
+use super::wills::IngestWill;
 use super::worker::Context;
 use crate::auth::{Principal, TENANT_DEFAULT};
 use crate::codec::Codec;
@@ -39,6 +40,18 @@ pub(super) enum Refusal {
     TopicTooLarge,
     /// An ingest topic that leads nowhere.
     Route(RouteError),
+}
+
+impl Refusal {
+    /// As the end of a connection that cannot be told otherwise.
+    pub(super) fn into_close(self) -> Close {
+        match self {
+            Self::NotAllowed => Close::TopicDenied,
+            Self::TopicTooLarge => Close::TopicTooLarge,
+            Self::Route(RouteError::Id(_)) => Close::BadIngestTopic,
+            Self::Route(RouteError::TooManyTenants) => Close::TooManyTenants,
+        }
+    }
 }
 
 impl Connection {
@@ -152,14 +165,13 @@ impl Connection {
         refusal: Refusal,
     ) -> Result<(), Close> {
         context.tally.publishes_refused += 1;
-        let (reason, why) = match refusal {
-            Refusal::NotAllowed => (NOT_AUTHORIZED, Close::TopicDenied),
-            Refusal::TopicTooLarge => (TOPIC_NAME_INVALID, Close::TopicTooLarge),
-            Refusal::Route(RouteError::Id(_)) => (TOPIC_NAME_INVALID, Close::BadIngestTopic),
-            Refusal::Route(RouteError::TooManyTenants) => (QUOTA_EXCEEDED, Close::TooManyTenants),
+        let reason = match refusal {
+            Refusal::NotAllowed => NOT_AUTHORIZED,
+            Refusal::TopicTooLarge | Refusal::Route(RouteError::Id(_)) => TOPIC_NAME_INVALID,
+            Refusal::Route(RouteError::TooManyTenants) => QUOTA_EXCEEDED,
         };
         if self.version() != Some(Version::V5) || qos == 0 {
-            return Err(why);
+            return Err(refusal.into_close());
         }
         self.check_in_flight(context)?;
         let kind = if qos == 1 { AckKind::PubAck } else { AckKind::PubRec };
@@ -223,12 +235,10 @@ impl Connection {
 }
 
 /// Publishes a will on an ingest topic, like any publish.
-pub(super) fn publish_will(context: &mut Context, who: Option<&Principal>, will: &Will) {
-    if !context.outbox.is_over_ceiling()
-        && let Some(Ok(source)) = source_of(context, who, &will.topic)
-    {
+pub(super) fn publish_will(context: &mut Context, will: &IngestWill) {
+    if !context.outbox.is_over_ceiling() {
         context.tally.publishes += 1;
-        add(context, &source, None, &will.payload);
+        add(context, &will.source, None, &will.payload);
     }
 }
 
@@ -243,16 +253,6 @@ pub(super) fn check_topic(
         return Err(Refusal::TopicTooLarge);
     }
     if context.acl.may_publish(who, topic, fixes_of) { Ok(()) } else { Err(Refusal::NotAllowed) }
-}
-
-/// Whether the topic of a will may be published on.
-pub(super) fn check_will_topic(context: &Context, who: Option<&Principal>, topic: &str) -> Result<(), Refusal> {
-    match names_of(context, who, topic) {
-        Some((tenant, driver, _)) => {
-            check_topic(context, who, topic, Some(FixesOf { tenant: &tenant, driver: &driver }))
-        }
-        None => check_topic(context, who, topic, None),
-    }
 }
 
 /// Whose fixes a topic carries, by their names, and how they are written; `None` if it carries none.
@@ -272,7 +272,7 @@ fn names_of<'a>(
 }
 
 /// Whose fixes a topic carries, if this client may publish them; `None` if it carries none.
-fn source_of(context: &Context, who: Option<&Principal>, topic: &str) -> Option<Result<Source, Refusal>> {
+pub(super) fn source_of(context: &Context, who: Option<&Principal>, topic: &str) -> Option<Result<Source, Refusal>> {
     let (tenant, driver, codec) = names_of(context, who, topic)?;
     let found = check_topic(context, who, topic, Some(FixesOf { tenant: &tenant, driver: &driver })).and_then(|()| {
         let driver = context.ingress.route(&tenant, &driver).map_err(Refusal::Route)?;

@@ -1,13 +1,14 @@
 //! The last accepted fix of every driver, offered to new subscriptions as if it were retained (`mqtt.retain_latest`).
 
+use std::iter;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::router::{Latest, Mount, Offer};
+use super::router::{Latest, Mount, Offer, Offers};
 use super::topic::location_topic;
 use crate::fix::Fix;
-use crate::geo::{Fleet, GeoIndex};
+use crate::geo::GeoIndex;
 use crate::ids::DriverKey;
 use crate::wire::native;
 
@@ -18,10 +19,6 @@ impl LatestFixes {
     /// Of this index.
     pub fn new(index: Arc<GeoIndex>) -> Self {
         Self(index)
-    }
-
-    fn fleet(&self, tenant: &str) -> Option<(Box<str>, Arc<Fleet>)> {
-        self.0.fleet(tenant).map(|fleet| (tenant.into(), fleet))
     }
 }
 
@@ -62,27 +59,28 @@ fn wanted(filter: &str) -> Option<(Level, Level)> {
 }
 
 impl Latest for LatestFixes {
-    fn matching(&self, mount: &Mount, filter: &str) -> Box<dyn Iterator<Item = Offer> + Send> {
-        let Some((tenant, driver)) = wanted(filter) else { return Box::new(std::iter::empty()) };
-        let fleets: Vec<(Box<str>, Arc<Fleet>)> = match mount {
-            Mount::Tenant(own) if tenant.matches(own.as_str()) => self.fleet(own.as_str()).into_iter().collect(),
-            Mount::Tenant(_) => Vec::new(),
-            Mount::Open => match tenant {
-                Level::This(tenant) => self.fleet(&tenant).into_iter().collect(),
-                Level::Any => self.0.tenants().iter().filter_map(|tenant| self.fleet(tenant.as_str())).collect(),
-            },
+    fn matching(&self, mount: &Mount, filter: &str) -> Offers {
+        let Some((tenant, driver)) = wanted(filter) else { return Box::new(iter::empty()) };
+        let tenants: Vec<Box<str>> = match (mount, tenant) {
+            (Mount::Tenant(own), tenant) if tenant.matches(own.as_str()) => vec![own.as_str().into()],
+            (Mount::Tenant(_), _) => Vec::new(),
+            (Mount::Open, Level::This(tenant)) => vec![tenant],
+            (Mount::Open, Level::Any) => self.0.tenants().iter().map(|tenant| tenant.as_str().into()).collect(),
         };
-        match driver {
-            Level::This(driver) => Box::new(
-                fleets
-                    .into_iter()
-                    .filter_map(move |(tenant, fleet)| fleet.latest(&driver).map(|fix| offer(&tenant, &driver, &fix))),
-            ),
-            Level::Any => Box::new(fleets.into_iter().flat_map(|(_, fleet)| {
-                (0..fleet.len())
-                    .filter_map(move |number| fleet.nth(number))
-                    .map(|(driver, fix)| offer_of(&driver, &fix))
-            })),
+        let index = Arc::clone(&self.0);
+        Box::new(tenants.into_iter().flat_map(move |tenant| of_tenant(&index, &tenant, &driver)))
+    }
+}
+
+/// What one tenant has to offer: for each look at it one, so that nobody finds out at once that many have nothing.
+fn of_tenant(index: &GeoIndex, tenant: &str, driver: &Level) -> Offers {
+    let Some(fleet) = index.fleet(tenant) else { return Box::new(iter::once(None)) };
+    match driver {
+        Level::This(driver) => Box::new(iter::once(fleet.latest(driver).map(|fix| offer(tenant, driver, &fix)))),
+        Level::Any => {
+            let count = fleet.len();
+            let nth = move |number| fleet.nth(number).map(|(driver, fix)| offer_of(&driver, &fix));
+            Box::new((0..count).map(nth).chain(iter::once(None)))
         }
     }
 }
@@ -144,9 +142,10 @@ mod tests {
             (&acme, "tenant/+/driver/d0/location", 1),
         ];
         for (mount, filter, count) in cases {
-            assert_eq!(index.matching(mount, filter).count(), count, "{mount:?} {filter}");
+            assert_eq!(index.matching(mount, filter).flatten().count(), count, "{mount:?} {filter}");
         }
-        let (topic, payload) = index.matching(&acme, "tenant/acme/driver/d2/location").next().unwrap();
+        let offers = index.matching(&acme, "tenant/acme/driver/d2/location");
+        let (topic, payload) = offers.flatten().next().unwrap();
         assert_eq!(&*topic, "tenant/acme/driver/d2/location");
         assert!(payload.starts_with(b"{\"driver_id\":\"d2\""), "{payload:?}");
     }

@@ -42,6 +42,7 @@ mod terms;
 mod topic;
 mod transport;
 mod unready;
+mod wills;
 #[cfg(test)]
 mod workbench;
 mod worker;
@@ -52,6 +53,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use mio::{Poll, Waker};
 
@@ -77,6 +79,7 @@ use mapping::Mapping;
 use outbox::{BATCHES_IN_FLIGHT_MAX, Outbox};
 use router::Router;
 use stats::Tally;
+use wills::Wills;
 use worker::{Context, WAKER, Worker};
 
 /// What the door works with.
@@ -135,6 +138,8 @@ impl Door {
         let transports: Arc<[Transport]> = listeners.iter().map(|listener| listener.transport.clone()).collect();
         stats.name_listeners(transports.iter().map(Transport::as_str).collect());
         let clients = Arc::<Clients>::default();
+        let wills = Arc::<Wills>::default();
+        let started = Instant::now();
         let mut workers = Vec::with_capacity(worker_count);
         let has_failed = Arc::new(AtomicBool::new(false));
         for (worker, poll) in polls.into_iter().enumerate() {
@@ -151,13 +156,14 @@ impl Door {
                 outbox: Outbox::new(ingress.clone(), claim, &mailboxes[worker]),
                 router: router.clone(),
                 clients: Arc::clone(&clients),
+                wills: Arc::clone(&wills),
                 authority: authority.clone(),
                 mailboxes: Arc::clone(&mailboxes),
                 now: clock.now(),
                 now_tick: 0,
                 tally: Tally::default(),
             };
-            let worker_loop = Worker::new(poll, clock.clone(), Arc::clone(&stats), context);
+            let worker_loop = Worker::new(poll, clock.clone(), started, Arc::clone(&stats), context);
             let failed = Arc::clone(&has_failed);
             let thread = thread::Builder::new().name(format!("mqtt-{worker}"));
             workers.push(thread.spawn(move || {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::codec::ServerPacket;
 use super::mailbox::{ConnectionRef, Mailbox, Message};
-use super::router::{Deliver, Flow, FromRouter};
+use super::router::{Deliver, Flow, FromRouter, publish_bytes};
 
 /// Where the router leaves packets for a connection, from its own thread.
 pub(super) struct Outbound {
@@ -24,7 +24,7 @@ impl std::fmt::Debug for Outbound {
     }
 }
 
-/// What a delivery costs beside its payload and topic.
+/// What a delivery costs beside its texts and properties.
 const DELIVERY_OVERHEAD_BYTES: usize = 64;
 
 impl Outbound {
@@ -50,9 +50,7 @@ impl Deliver for Outbound {
     fn deliver(&self, from_router: FromRouter) -> Flow {
         // Answers are bounded by what the client asked; deliveries are not.
         let cost = match &from_router {
-            FromRouter::Packet(ServerPacket::Publish(publish)) => {
-                publish.payload.len() + publish.topic.len() + DELIVERY_OVERHEAD_BYTES
-            }
+            FromRouter::Packet(ServerPacket::Publish(publish)) => publish_bytes(publish) + DELIVERY_OVERHEAD_BYTES,
             _ => 0,
         };
         let queued = self.queued_bytes.fetch_add(cost, Ordering::AcqRel) + cost;
@@ -71,5 +69,41 @@ impl Deliver for Outbound {
 
     fn worker(&self) -> usize {
         self.worker
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use mio::{Poll, Token, Waker};
+
+    use super::super::codec::{Publish, PublishProperties};
+    use super::*;
+
+    #[test]
+    fn a_delivery_costs_all_that_it_carries() {
+        let text = || "x".repeat(10_000);
+        let properties = |change: &dyn Fn(&mut PublishProperties)| {
+            let mut properties = PublishProperties::default();
+            change(&mut properties);
+            Publish { properties: Some(Box::new(properties)), ..Publish::default() }
+        };
+        let cases = [
+            Publish { payload: Bytes::from(text()), ..Publish::default() },
+            Publish { topic: text().into(), ..Publish::default() },
+            properties(&|properties| properties.user_properties.push((text(), String::new()))),
+            properties(&|properties| properties.user_properties.push((String::new(), text()))),
+            properties(&|properties| properties.correlation_data = Some(Bytes::from(text()))),
+            properties(&|properties| properties.content_type = Some(text())),
+        ];
+        for publish in cases {
+            let poll = Poll::new().unwrap();
+            let mailbox = Arc::new(Mailbox::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+            let connection = ConnectionRef { key: 0, generation: 0 };
+            let outbound = Outbound::new(mailbox, 0, connection, 100_000);
+            let deliver = || outbound.deliver(FromRouter::Packet(ServerPacket::Publish(publish.clone())));
+            let taken = (0..100).take_while(|_| deliver() == Flow::Continue).count();
+            assert_eq!(taken, 9, "{publish:?}");
+        }
     }
 }

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn parsed(bytes: &[u8], version: Version) -> Parsed<'_> {
-        match first_packet(bytes, 1_000) {
+        match first_packet(bytes, Some(version), 1_000) {
             Framed::Packet(packet) => parse(&packet, version),
             other => panic!("{other:?}"),
         }

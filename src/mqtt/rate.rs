@@ -1,13 +1,21 @@
-//! How fast a client may publish: a bucket of publishes and one of bytes, which fill with time and which each publish takes
-//! from.
+//! How fast a client may publish, subscribe and unsubscribe: a bucket of packets and one of bytes, which fill with time and
+//! which each such packet takes from.
 //!
-//! A publish is taken as long as there is anything in both, and may leave them in debt by one packet. Behind that the
+//! A packet is taken as long as there is anything in both, and may leave them in debt by one packet. Behind that the
 //! connection is not read until the debt is paid, or what may be lost is dropped.
+//!
+//! A SUBSCRIBE counts once, however many filters it has: these are bounded by `mqtt.packet_bytes_max` and
+//! `mqtt.router.subscriptions_max`, and a client that begins with all its filters at once is not to wait minutes for its first
+//! publish. What else a client may send counts in nothing:
+//! - A PINGREQ is answered here by as few bytes as it has, nobody else hears of it, and a connection with too many answers
+//!   unread is not read. Were it held, the client would take the door for dead.
+//! - An acknowledgement or a PUBREL moves what was let in before, and holding it up would hold that. One that moves nothing
+//!   costs a look at what is in flight, and of one client the router lets only so many packets wait.
 
 use super::config::{Config, OverRate};
 use super::worker::{TICKS_PER_S, Tick};
 
-/// What becomes of a publish.
+/// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     Take,
@@ -17,10 +25,10 @@ pub(super) enum Admission {
     Drop,
 }
 
-/// What one client may still publish. Counted in parts of [`TICKS_PER_S`], so that each tick adds the rate.
+/// What one client may still send. Counted in parts of [`TICKS_PER_S`], so that each tick adds the rate.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    publishes: i64,
+    packets: i64,
     bytes: i64,
     filled_at: Tick,
     is_holding: bool,
@@ -31,47 +39,46 @@ impl Bucket {
     pub(super) fn new(config: &Config, now: Tick) -> Option<Box<Self>> {
         let is_limited = config.publishes_per_s_max > 0 || config.publish_bytes_per_s_max > 0;
         is_limited.then(|| {
-            let (publishes, bytes) = capacity(config);
-            Box::new(Self { publishes, bytes, filled_at: now, is_holding: false })
+            let (packets, bytes) = capacity(config);
+            Box::new(Self { packets, bytes, filled_at: now, is_holding: false })
         })
     }
 
-    /// What becomes of a publish of so many bytes.
-    pub(super) fn admit(&mut self, config: &Config, now: Tick, qos: u8, bytes: usize) -> Admission {
-        (self.publishes, self.bytes) = self.filled(config, now);
+    /// What becomes of a packet of so many bytes.
+    pub(super) fn admit(&mut self, config: &Config, now: Tick, may_be_lost: bool, bytes: usize) -> Admission {
+        (self.packets, self.bytes) = self.filled(config, now);
         self.filled_at = now;
         self.is_holding = false;
         if self.has_left(config) {
             let parts = i64::from(TICKS_PER_S);
-            self.publishes -= parts;
+            self.packets -= parts;
             self.bytes -= parts * bytes as i64;
             return Admission::Take;
         }
-        if qos == 0 && config.over_rate == OverRate::Drop {
+        if may_be_lost && config.over_rate == OverRate::Drop {
             return Admission::Drop;
         }
         self.is_holding = true;
         Admission::Hold
     }
 
-    /// Whether a publish is held that would still be.
+    /// Whether a packet is held that would still be.
     pub(super) fn holds(&self, config: &Config, now: Tick) -> bool {
-        let (publishes, bytes) = self.filled(config, now);
-        self.is_holding && !Self { publishes, bytes, ..*self }.has_left(config)
+        let (packets, bytes) = self.filled(config, now);
+        self.is_holding && !Self { packets, bytes, ..*self }.has_left(config)
     }
 
     fn has_left(&self, config: &Config) -> bool {
-        (config.publishes_per_s_max == 0 || self.publishes > 0)
-            && (config.publish_bytes_per_s_max == 0 || self.bytes > 0)
+        (config.publishes_per_s_max == 0 || self.packets > 0) && (config.publish_bytes_per_s_max == 0 || self.bytes > 0)
     }
 
     /// What is in it by now.
     fn filled(&self, config: &Config, now: Tick) -> (i64, i64) {
         let ticks = i64::from(now.saturating_sub(self.filled_at));
-        let (publishes_max, bytes_max) = capacity(config);
+        let (packets_max, bytes_max) = capacity(config);
         let fill = |level: i64, rate: u32, max: i64| level.saturating_add(ticks * i64::from(rate)).min(max);
         (
-            fill(self.publishes, config.publishes_per_s_max, publishes_max),
+            fill(self.packets, config.publishes_per_s_max, packets_max),
             fill(self.bytes, config.publish_bytes_per_s_max, bytes_max),
         )
     }
@@ -86,6 +93,8 @@ fn capacity(config: &Config) -> (i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mqtt::close::Close;
+    use crate::mqtt::workbench::Workbench;
 
     fn config(publishes: u32, bytes: u32, burst_s: u32, over_rate: OverRate) -> Config {
         Config {
@@ -102,7 +111,7 @@ mod tests {
         let mut bucket = Bucket::new(config, 0).unwrap();
         let mut taken = 0;
         for now in 0..ticks {
-            while bucket.admit(config, now, 1, bytes) == Admission::Take {
+            while bucket.admit(config, now, false, bytes) == Admission::Take {
                 taken += 1;
             }
         }
@@ -130,29 +139,76 @@ mod tests {
     fn what_is_over_is_held_or_if_it_may_be_lost_dropped() {
         let delay = config(1, 0, 1, OverRate::Delay);
         let mut bucket = Bucket::new(&delay, 5).unwrap();
-        assert_eq!(bucket.admit(&delay, 5, 0, 9), Admission::Take);
+        assert_eq!(bucket.admit(&delay, 5, true, 9), Admission::Take);
         assert!(!bucket.holds(&delay, 5), "nothing waits");
-        assert_eq!(bucket.admit(&delay, 5, 0, 9), Admission::Hold);
+        assert_eq!(bucket.admit(&delay, 5, true, 9), Admission::Hold);
         assert!(bucket.holds(&delay, 5));
         assert!(!bucket.holds(&delay, 5 + TICKS_PER_S));
-        assert_eq!(bucket.admit(&delay, 5 + TICKS_PER_S, 0, 9), Admission::Take);
+        assert_eq!(bucket.admit(&delay, 5 + TICKS_PER_S, true, 9), Admission::Take);
         assert!(!bucket.holds(&delay, 5 + TICKS_PER_S));
 
         let drop = config(1, 0, 1, OverRate::Drop);
         let mut bucket = Bucket::new(&drop, 0).unwrap();
-        assert_eq!(bucket.admit(&drop, 0, 0, 9), Admission::Take);
-        assert_eq!(bucket.admit(&drop, 0, 0, 9), Admission::Drop);
+        assert_eq!(bucket.admit(&drop, 0, true, 9), Admission::Take);
+        assert_eq!(bucket.admit(&drop, 0, true, 9), Admission::Drop);
         assert!(!bucket.holds(&drop, 0), "a drop holds nothing up");
-        assert_eq!(bucket.admit(&drop, 0, 1, 9), Admission::Hold);
+        assert_eq!(bucket.admit(&drop, 0, false, 9), Admission::Hold);
+    }
+
+    /// Of so many packets sent at once, how many are taken in which tick.
+    fn taken_by_tick(config: &Config, packets: &[u8], ticks: Tick) -> Vec<usize> {
+        let mut door = Workbench::new(config.clone());
+        let mut connection = door.connection(false);
+        let connect = b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01c";
+        assert_eq!(connection.take_packets(&mut door.context, connect), Ok(connect.len()));
+        let (mut left, mut taken) = (packets, Vec::new());
+        for tick in 0..ticks {
+            door.context.now_tick = tick;
+            let bytes = connection.take_packets(&mut door.context, left).unwrap();
+            left = &left[bytes..];
+            taken.push(bytes);
+        }
+        connection.end_session(&mut door.context, Close::Lost);
+        taken
+    }
+
+    #[test]
+    fn what_costs_others_counts_and_is_never_dropped_unless_it_is_a_publish_at_qos_0() {
+        let subscribe: &[u8] = b"\x82\x06\0\x01\0\x01a\0";
+        let unsubscribe: &[u8] = b"\xA2\x05\0\x01\0\x01a";
+        let ping: &[u8] = b"\xC0\0";
+        let publish: &[u8] = b"\x30\x03\0\x01a";
+        let release: &[u8] = b"\x62\x02\0\x09";
+        for (packet, over_rate, is_counted) in [
+            (subscribe, OverRate::Drop, true),
+            (subscribe, OverRate::Delay, true),
+            (unsubscribe, OverRate::Drop, true),
+            (publish, OverRate::Delay, true),
+            (publish, OverRate::Drop, false),
+            (ping, OverRate::Delay, false),
+            (release, OverRate::Delay, false),
+        ] {
+            let config = config(2, 0, 1, over_rate);
+            let taken = taken_by_tick(&config, &packet.repeat(9), 2 * TICKS_PER_S);
+            let expected = if is_counted { 2 } else { 9 };
+            assert_eq!(taken[0], expected * packet.len(), "{packet:02x?} {over_rate:?}");
+            let later: usize = taken[1..].iter().sum();
+            let expected = if is_counted { 4 } else { 0 };
+            assert_eq!(later, expected * packet.len(), "{packet:02x?} {over_rate:?}: {taken:?}");
+        }
+        let by_bytes = taken_by_tick(&config(0, 8, 1, OverRate::Drop), &subscribe.repeat(9), 1);
+        assert_eq!(by_bytes, [subscribe.len()]);
+        let unlimited = taken_by_tick(&config(0, 0, 1, OverRate::Drop), &subscribe.repeat(9), 1);
+        assert_eq!(unlimited, [9 * subscribe.len()]);
     }
 
     #[test]
     fn a_packet_of_more_than_the_burst_passes_and_is_paid_for() {
         let config = config(0, 100, 1, OverRate::Delay);
         let mut bucket = Bucket::new(&config, 0).unwrap();
-        assert_eq!(bucket.admit(&config, 0, 1, 1_100), Admission::Take);
-        assert_eq!(bucket.admit(&config, 99, 1, 1), Admission::Hold);
-        assert_eq!(bucket.admit(&config, 101, 1, 1), Admission::Take);
-        assert_eq!(bucket.admit(&config, Tick::MAX, 1, 1), Admission::Take, "no overflow");
+        assert_eq!(bucket.admit(&config, 0, false, 1_100), Admission::Take);
+        assert_eq!(bucket.admit(&config, 99, false, 1), Admission::Hold);
+        assert_eq!(bucket.admit(&config, 101, false, 1), Admission::Take);
+        assert_eq!(bucket.admit(&config, Tick::MAX, false, 1), Admission::Take, "no overflow");
     }
 }

@@ -48,57 +48,53 @@ impl Connection {
         }
     }
 
-    /// Delivers a message, unless a rule keeps it from this client or the client takes none of its size (one that is sent
-    /// again after the client came back taking less): then the router is told that it is done with [MQTT-3.1.2-25].
+    /// Delivers a message, unless a rule keeps it from this client: then the router is told that it is done with. That the client
+    /// takes its size is the router's to see to [MQTT-3.1.2-24].
     pub(super) fn deliver(&mut self, context: &Context, publish: Publish) -> Result<(), Close> {
         let Some(session) = &mut self.session else { return Ok(()) };
-        let (qos, pkid) = (publish.qos, publish.pkid);
-        if context.acl.may_deliver(session.principal.as_deref(), &publish.topic, session.is_resumed)
-            && put_publish(&mut self.out, session, publish)
-        {
+        if context.acl.may_deliver(session.principal.as_deref(), &publish.topic, session.is_resumed) {
+            put_publish(&mut self.out, session, publish);
             return Ok(());
         }
-        match qos {
-            0 => Ok(()),
-            1 => self.send_routed(context, ClientPacket::PubAck { pkid }),
-            _ => self.send_routed(context, ClientPacket::PubRec { pkid, reason: NOT_AUTHORIZED }),
+        match (publish.qos, publish.pkid) {
+            (0, _) => Ok(()),
+            (1, pkid) => self.send_routed(context, ClientPacket::PubAck { pkid }),
+            (_, pkid) => self.send_routed(context, ClientPacket::PubRec { pkid, reason: NOT_AUTHORIZED }),
         }
     }
 }
 
-/// Appends a PUBLISH, by its alias where there is one; false if the client takes none of its size.
-fn put_publish(out: &mut Vec<u8>, session: &mut Session, mut publish: Publish) -> bool {
+/// Appends a PUBLISH that fits by its name, by its alias where there is one and that fits as well: it takes three bytes, which
+/// is more than the shortest topics have.
+fn put_publish(out: &mut Vec<u8>, session: &mut Session, mut publish: Publish) {
     let named = session.outgoing_aliases.as_ref().map_or(Named::Plainly, |aliases| aliases.name(&publish.topic));
     let alias = match named {
-        Named::Plainly => None,
-        Named::First(alias) | Named::Aliased(alias) => Some(alias),
+        Named::Plainly => {
+            codec::encode(session.version, &ServerPacket::Publish(publish), out);
+            return;
+        }
+        Named::First(alias) | Named::Aliased(alias) => alias,
     };
-    if alias.is_some() {
-        publish.properties.get_or_insert_default().topic_alias = alias;
+    let topic = Arc::clone(&publish.topic);
+    publish.properties.get_or_insert_default().topic_alias = Some(alias);
+    if named == Named::Aliased(alias) {
+        publish.topic = Arc::default();
     }
-    let topic = match named {
-        Named::Aliased(_) => std::mem::take(&mut publish.topic),
-        Named::Plainly | Named::First(_) => Arc::default(),
-    };
     let mut packet = ServerPacket::Publish(publish);
     if put_within(out, session, &packet) {
-        if let (Named::First(alias), Some(aliases), ServerPacket::Publish(publish)) =
-            (named, &mut session.outgoing_aliases, &packet)
-        {
-            aliases.sent(&publish.topic, alias);
+        if let (Named::First(_), Some(aliases)) = (named, &mut session.outgoing_aliases) {
+            aliases.sent(&topic, alias);
         }
-        return true;
+        return;
     }
-    // Perhaps without the three bytes of the alias, which then go by another message.
+    // Without the alias, which then goes with another message.
     if let ServerPacket::Publish(publish) = &mut packet {
+        publish.topic = topic;
         if let Some(properties) = &mut publish.properties {
             properties.topic_alias = None;
         }
-        if !topic.is_empty() {
-            publish.topic = topic;
-        }
     }
-    put_within(out, session, &packet)
+    codec::encode(session.version, &packet, out);
 }
 
 /// Appends a packet, unless the client takes none of its size.
@@ -150,11 +146,41 @@ fn reason_text(reason: u8) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mqtt::config::Config;
+    use crate::mqtt::workbench::Workbench;
 
     #[test]
     fn texts_have_one_byte_for_their_length_and_for_what_is_around_them() {
         for text in (0..=255).filter_map(reason_text) {
             assert!(text.len() <= 100, "{text}");
+        }
+    }
+
+    /// The router lets nothing by that is larger by its name than the client takes; an alias must not make it so, be it new or
+    /// known.
+    #[test]
+    fn a_message_that_just_fits_by_its_name_still_does_where_there_is_an_alias() {
+        let mut door = Workbench::new(Config::default());
+        let connect = b"\x10\x11\0\x04MQTT\x05\x02\0\0\x03\x22\0\x05\0\x01c";
+        for topic_bytes in [1, 2, 3, 4, 100, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 200] {
+            let publish = Publish { topic: "t".repeat(topic_bytes).into(), ..Publish::default() };
+            let mut plain = Vec::new();
+            codec::encode(Version::V5, &ServerPacket::Publish(publish.clone()), &mut plain);
+            for (spare, is_known) in (0..=4).flat_map(|spare| [(spare, false), (spare, true)]) {
+                let what = format!("topic of {topic_bytes} bytes, {spare} to spare, alias known: {is_known}");
+                let mut connection = door.connection(false);
+                assert_eq!(connection.take_packets(&mut door.context, connect), Ok(connect.len()));
+                let session = connection.session.as_mut().unwrap();
+                if is_known {
+                    put_publish(&mut Vec::new(), session, publish.clone());
+                }
+                session.packet_bytes_max = Some((plain.len() + spare) as u32);
+                let mut out = Vec::new();
+                put_publish(&mut out, session, publish.clone());
+                assert!(!out.is_empty() && out.len() <= plain.len() + spare, "{}: {what}", out.len());
+                assert_eq!(is_known && topic_bytes > 3, out.len() < plain.len(), "by its alias alone: {what}");
+                connection.end_session(&mut door.context, Close::Lost);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a connection's packets mean: CONNECT, telemetry by the fast path, and everything else to the router.
 
 use super::acks::AckKind;
-use super::clients::ClientRef;
+use super::clients::{ClientRef, Left};
 use super::close::Close;
 use super::codec::{self, ClientPacket, Malformed, ServerPacket, Version};
 use super::connection::{Connection, Phase};
@@ -22,6 +22,8 @@ const PACKET_ID_NOT_FOUND: u8 = 0x92;
 const DISCONNECT_WITH_WILL: u8 = 0x04;
 
 const PUBLISH: u8 = 3;
+const SUBSCRIBE: u8 = 8;
+const UNSUBSCRIBE: u8 = 10;
 
 /// A DISCONNECT that would keep a session which CONNECT did not ask for.
 const BELATED_EXPIRY: Malformed = Malformed {
@@ -57,7 +59,8 @@ impl Connection {
         let mut taken = 0;
         while self.may_take(context) {
             let connect_bytes_max = if self.session.is_none() { CONNECT_BYTES_MAX } else { usize::MAX };
-            match first_packet(&bytes[taken..], context.config.packet_bytes_max.min(connect_bytes_max)) {
+            let packet_bytes_max = context.config.packet_bytes_max.min(connect_bytes_max);
+            match first_packet(&bytes[taken..], self.version(), packet_bytes_max) {
                 Framed::Incomplete => break,
                 Framed::Packet(packet) => {
                     match self.admit(context, &packet) {
@@ -74,12 +77,13 @@ impl Connection {
         Ok(taken)
     }
 
-    /// Whether the client's rate has room for a packet, which only a PUBLISH needs.
+    /// Whether the client's rate has room for a packet, which only some need; [`rate`](super::rate) says why not all.
     fn admit(&mut self, context: &Context, packet: &Packet<'_>) -> Admission {
+        let kind = packet.first_byte() >> 4;
         match self.session.as_mut().and_then(|session| session.bucket.as_mut()) {
-            Some(bucket) if packet.first_byte() >> 4 == PUBLISH => {
-                let qos = (packet.first_byte() >> 1) & 3;
-                bucket.admit(&context.config, context.now_tick, qos, packet.bytes.len())
+            Some(bucket) if matches!(kind, PUBLISH | SUBSCRIBE | UNSUBSCRIBE) => {
+                let may_be_lost = kind == PUBLISH && (packet.first_byte() >> 1) & 3 == 0;
+                bucket.admit(&context.config, context.now_tick, may_be_lost, packet.bytes.len())
             }
             _ => Admission::Take,
         }
@@ -193,16 +197,36 @@ impl Connection {
             Close::ByClient { session_expiry_s, .. } => session_expiry_s,
             _ => None,
         };
-        context.clients.leave(&session.name(), ClientRef { worker: context.worker, connection: self.me });
+        let name = session.name();
+        let left = context.clients.leave(&name, ClientRef { worker: context.worker, connection: self.me });
         if let Some(link) = session.link {
             let fate = if why.publishes_will() { WillFate::Publish } else { WillFate::Discard };
             link.close(fate, session_expiry_s);
         }
-        if let Some(will) = session.ingest_will
-            && self.phase != Phase::AwaitingLink
-            && why.publishes_will()
+        let Some(will) = session.ingest_will else { return };
+        if self.phase == Phase::AwaitingLink || !why.publishes_will() {
+            return;
+        }
+        // A DISCONNECT cannot begin what CONNECT did not ask for [MQTT-3.14.2-2].
+        let changed = session_expiry_s.filter(|_| session.session_expiry_s > 0);
+        let expiry_s = changed.unwrap_or(session.session_expiry_s).min(context.config.router.session_expiry_s_max);
+        // With the process, and with whoever begins it anew, the session is over.
+        let is_over = why == Close::Stopping || left == Left::Ended;
+        let wait_s = if is_over { 0 } else { will.delay_s.min(expiry_s) };
+        // The client is back before its will was due [MQTT-3.1.3-9].
+        if left == Left::GoesOn && wait_s > 0 {
+            return;
+        }
+        if let Some(will) = context.wills.wait(name.clone(), *will, wait_s, context.now_tick) {
+            ingest::publish_will(context, &will);
+            return;
+        }
+        // Whoever took the name since, on another thread, may have looked for the will too early.
+        if let Some(begins_anew) = context.clients.begins_anew(&name)
+            && let Some(will) = context.wills.take(&name)
+            && begins_anew
         {
-            ingest::publish_will(context, session.principal.as_deref(), &will);
+            ingest::publish_will(context, &will);
         }
     }
 }

@@ -4,29 +4,45 @@ use super::close::Close;
 use super::codec::{ConnAckProperties, Connect, Version, Will};
 use super::config::Config;
 use super::connection::Session;
-use super::ingest::{self, Refusal};
+use super::ingest;
+use super::wills::IngestWill;
 use super::worker::Context;
 use crate::auth::Principal;
 
-/// Whether a client may leave this will behind.
+/// A will that a client may leave behind.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Its topic carries fixes: the door's own to publish.
+    Ingest(Box<IngestWill>),
+    /// The router's.
+    Routed(Will),
+}
+
+/// Takes a will that a client may leave behind, where its topic leads somewhere.
 ///
 /// # Errors
 /// Why the connection is refused.
-pub(super) fn check_will(
+pub(super) fn take_will(
     context: &Context,
     who: Option<&Principal>,
     version: Version,
-    will: &Will,
-) -> Result<(), Close> {
+    will: Will,
+) -> Result<Taken, Close> {
     // [MQTT-3.2.2-13]
     if will.retain && version == Version::V5 && !context.config.offers_retain() {
         return Err(Close::RetainNotSupported);
     }
-    ingest::check_will_topic(context, who, &will.topic).map_err(|refusal| match refusal {
-        Refusal::NotAllowed => Close::TopicDenied,
-        Refusal::TopicTooLarge => Close::TopicTooLarge,
-        Refusal::Route(_) => Close::BadIngestTopic,
-    })
+    match ingest::source_of(context, who, &will.topic) {
+        Some(Ok(source)) => {
+            let Will { payload, delay_s, .. } = will;
+            Ok(Taken::Ingest(Box::new(IngestWill { source, payload, delay_s })))
+        }
+        Some(Err(refusal)) => Err(refusal.into_close()),
+        None => match ingest::check_topic(context, who, &will.topic, None) {
+            Ok(()) => Ok(Taken::Routed(will)),
+            Err(refusal) => Err(refusal.into_close()),
+        },
+    }
 }
 
 /// The keep-alive that holds for a client, in seconds, and whether it is another than it asked for, which it is to be told.
@@ -55,8 +71,53 @@ pub(super) fn connack_properties(config: &Config, session: &Session) -> ConnAckP
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::codec;
+    use super::super::workbench::Workbench;
     use super::*;
+    use crate::auth::{Admitted, Role};
+    use crate::ids::{DriverId, TenantId};
+
+    /// What CONNACK says to a client that leaves a will on this topic; none if there was no CONNACK.
+    fn connack(door: &mut Workbench, who: Option<Role>, level: u8, topic: &str) -> Option<u8> {
+        let mut body = [b"\0\x04MQTT", &[level, 0x06, 0, 0][..]].concat();
+        // Properties of the connection and of the will.
+        let none: &[u8] = if level == 5 { b"\0" } else { b"" };
+        body.extend([none, b"\0\x01c", none, &(topic.len() as u16).to_be_bytes(), topic.as_bytes(), b"\0\0"].concat());
+        let connect = codec::decode_connect(&[&[0x10, body.len() as u8], &body[..]].concat()).unwrap();
+        let mut connection = door.connection(false);
+        let admitted = who.map(|role| {
+            let driver = Some(DriverId::new("d1").unwrap());
+            let tenant = TenantId::new("acme").unwrap();
+            let principal = Principal { tenant, role, subject: "x".into(), driver, expires_at: None };
+            Admitted { principal: Arc::new(principal), standing: None }
+        });
+        let began = connection.begin_session(&mut door.context, connect, admitted);
+        let code = connection.out.get(3).copied();
+        assert!(began.is_ok() || connection.session.is_none());
+        connection.end_session(&mut door.context, Close::ByClient { publish_will: false, session_expiry_s: None });
+        code
+    }
+
+    #[test]
+    fn a_will_whose_topic_leads_nowhere_is_refused() {
+        let mut door = Workbench::new(Config::default());
+        // The topic; what is said at 3.1.1 and at 5 in open mode, to an operator of acme, and to its device d1.
+        for (topic, expected) in [
+            ("tenant/acme/driver/d1/location", [[0, 0], [0, 0], [0, 0]]),
+            ("tenant/acme/driver/d 1/location", [[5, 0x90], [5, 0x90], [5, 0x87]]),
+            ("tenant/acme/driver//location", [[5, 0x90], [5, 0x90], [5, 0x87]]),
+            ("tenant/a b/driver/d1/location", [[5, 0x90], [5, 0x87], [5, 0x87]]),
+            ("owntracks/ann/pho ne", [[5, 0x90], [5, 0x90], [5, 0x87]]),
+            ("owntracks/ann/phone", [[0, 0], [0, 0], [5, 0x87]]),
+        ] {
+            for (who, expected) in [None, Some(Role::OpsAdmin), Some(Role::Device)].into_iter().zip(expected) {
+                let found = [4, 5].map(|level| connack(&mut door, who, level, topic));
+                assert_eq!(found, expected.map(Some), "{who:?} {topic}");
+            }
+        }
+    }
 
     #[test]
     fn a_keep_alive_over_the_longest_is_cut_where_the_client_can_be_told() {

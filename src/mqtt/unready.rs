@@ -152,7 +152,7 @@ async fn answer(stream: &mut TcpStream, packet_bytes_max: usize) -> Close {
         if !opening::is_connect(read[0]) {
             return Close::Malformed(opening::NO_CONNECT);
         }
-        let packet = match first_packet(&read, packet_bytes_max.min(CONNECT_BYTES_MAX)) {
+        let packet = match first_packet(&read, None, packet_bytes_max.min(CONNECT_BYTES_MAX)) {
             Framed::Incomplete => continue,
             Framed::Packet(packet) => packet,
             Framed::Malformed(malformed) => return Close::Malformed(malformed),

@@ -17,6 +17,7 @@ use super::outbox::{BATCHES_IN_FLIGHT_MAX, Outbox};
 use super::router::{Router, Surroundings};
 use super::stats::Tally;
 use super::transport::Transport;
+use super::wills::Wills;
 use super::worker::{Context, WAKER};
 use crate::auth::Authority;
 use crate::fix::Verdict;
@@ -32,6 +33,10 @@ pub(super) struct Workbench {
     /// Connections need one; nothing goes through it.
     socket: TcpStream,
     generation: u32,
+    /// Connections that are served in turns. What comes for one while another is served waits; what comes for any other is
+    /// lost, as for clients that are gone.
+    pub(super) served: Vec<ConnectionRef>,
+    waiting: Vec<Message>,
     _poll: Poll,
 }
 
@@ -65,6 +70,7 @@ impl Workbench {
             outbox: Outbox::new(ingress, claim, &mailbox),
             router: Router::start(config.router.clone(), Surroundings::default()).unwrap(),
             clients: Arc::<Clients>::default(),
+            wills: Arc::<Wills>::default(),
             authority: Authority::open(),
             mailboxes: vec![Arc::clone(&mailbox)].into(),
             now: TimestampMs(1_700_000_000_000),
@@ -74,7 +80,7 @@ impl Workbench {
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        Self { context, mailbox, socket, generation: 0, _poll: poll }
+        Self { context, mailbox, socket, generation: 0, served: Vec::new(), waiting: Vec::new(), _poll: poll }
     }
 
     /// A connection on which nothing was said.
@@ -95,28 +101,44 @@ impl Workbench {
         self.context.outbox.flush();
         let mut messages = Vec::new();
         self.mailbox.take(&mut messages);
-        for message in messages {
-            match message {
-                Message::Judged { shard, mut batch } => {
-                    if is_judged() {
-                        batch.verdicts = vec![Verdict::Accepted; batch.elements.len()];
-                    }
-                    self.context.outbox.returned(shard, batch, |run| {
-                        if run.connection == connection.me {
-                            connection.acks.release(run.first, run.count);
-                        }
-                    });
-                }
-                Message::Routed { connection: at, from_router, cost } if at == connection.me => {
-                    connection.add_out_cost(cost);
-                    connection.take_routed(&self.context, from_router)?;
-                }
-                // Of clients that are gone; nobody else is here to be taken over.
-                Message::Routed { .. } | Message::Close { .. } => {}
-                Message::Accepted { .. } | Message::Authenticated { .. } | Message::Stop => panic!("{message:?}"),
-            }
-        }
+        let waited = std::mem::take(&mut self.waiting);
+        let mut messages = waited.into_iter().chain(messages);
+        let ended = messages.try_for_each(|message| self.take(connection, message, &mut is_judged));
+        self.waiting.extend(messages);
+        ended?;
         connection.collect_acks();
         Ok(())
+    }
+    fn take(
+        &mut self,
+        connection: &mut Connection,
+        message: Message,
+        is_judged: &mut impl FnMut() -> bool,
+    ) -> Result<(), Close> {
+        match message {
+            Message::Judged { shard, mut batch } => {
+                if is_judged() {
+                    batch.verdicts = vec![Verdict::Accepted; batch.elements.len()];
+                }
+                self.context.outbox.returned(shard, batch, |run| {
+                    if run.connection == connection.me {
+                        connection.acks.release(run.first, run.count);
+                    }
+                });
+                Ok(())
+            }
+            Message::Routed { connection: at, from_router, cost } if at == connection.me => {
+                connection.add_out_cost(cost);
+                connection.take_routed(&self.context, from_router)
+            }
+            Message::Close { connection: at, why } if at == connection.me => Err(why),
+            Message::Routed { connection: at, .. } | Message::Close { connection: at, .. } => {
+                if self.served.contains(&at) {
+                    self.waiting.push(message);
+                }
+                Ok(())
+            }
+            Message::Accepted { .. } | Message::Authenticated { .. } | Message::Stop => panic!("{message:?}"),
+        }
     }
 }

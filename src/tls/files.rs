@@ -13,6 +13,9 @@ use super::Error;
 /// Bytes that a file may have: a chain of certificates takes some kilobytes, a bundle of many authorities some hundred.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Bytes that the file with the lists of revoked certificates may have: some 300,000 of them.
+const REVOCATIONS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// One of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -22,6 +25,8 @@ pub enum Part {
     Key,
     /// The authorities that clients' certificates are from.
     ClientCa,
+    /// Which of those certificates their authorities took back.
+    ClientRevocations,
 }
 
 impl Part {
@@ -31,6 +36,7 @@ impl Part {
             Self::Certificate => "certificate",
             Self::Key => "key",
             Self::ClientCa => "client_ca",
+            Self::ClientRevocations => "client_revocations",
         }
     }
 
@@ -39,6 +45,14 @@ impl Part {
         match self {
             Self::Certificate | Self::ClientCa => "certificate",
             Self::Key => "private key",
+            Self::ClientRevocations => "list of revoked certificates (X509 CRL)",
+        }
+    }
+
+    fn bytes_max(self) -> u64 {
+        match self {
+            Self::Certificate | Self::Key | Self::ClientCa => FILE_BYTES_MAX,
+            Self::ClientRevocations => REVOCATIONS_BYTES_MAX,
         }
     }
 }
@@ -65,17 +79,19 @@ pub struct Files {
     pub key: PathBuf,
     /// The authorities of clients' certificates; only read where those are asked for.
     pub client_ca: PathBuf,
+    /// Lists of the certificates that those authorities took back; empty: none are. Only read where certificates are asked for.
+    pub client_revocations: PathBuf,
     /// Whether they are.
     pub client_certificates: ClientCertificates,
 }
 
 /// What a look at the files tells: which they are, their lengths and the times of their last changes.
-pub(super) type Look = [Option<(u64, u64, SystemTime)>; 3];
+pub(super) type Look = [Option<(u64, u64, SystemTime)>; 4];
 
 impl Files {
     /// Looks at all of them without reading one.
     pub(super) fn look(&self) -> Look {
-        [&self.certificate, &self.key, &self.client_ca].map(|path| {
+        [&self.certificate, &self.key, &self.client_ca, &self.client_revocations].map(|path| {
             let found = fs::metadata(path).ok()?;
             Some((found.ino(), found.len(), found.modified().ok()?))
         })
@@ -87,6 +103,7 @@ impl Files {
             Part::Certificate => &self.certificate,
             Part::Key => &self.key,
             Part::ClientCa => &self.client_ca,
+            Part::ClientRevocations => &self.client_revocations,
         }
     }
 
@@ -94,9 +111,9 @@ impl Files {
     pub(super) fn read(&self, part: Part) -> Result<Vec<u8>, Error> {
         let path = self.path(part);
         let mut content = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content));
+        let read = File::open(path).and_then(|file| file.take(part.bytes_max() + 1).read_to_end(&mut content));
         match read {
-            Ok(_) if content.len() as u64 > FILE_BYTES_MAX => Err(io::ErrorKind::FileTooLarge.into()),
+            Ok(_) if content.len() as u64 > part.bytes_max() => Err(io::ErrorKind::FileTooLarge.into()),
             Ok(_) => Ok(content),
             Err(error) => Err(error),
         }

@@ -1,18 +1,19 @@
-//! The certificate in use: read from its files, and swapped whole when they changed.
+//! The certificate in use, and what clients are asked for: read from the files, and swapped whole when they changed.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig, ServerConnection};
 
 use super::Error;
 use super::files::{ClientCertificates, Files, Look, Part};
+use super::revocations::{Lists, Revocations, Revoked};
 
 /// Begins sessions with the newest good certificate.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Server {
     /// The files as they were when they were first read.
     loaded: Look,
     current: RwLock<Arc<ServerConfig>>,
+    revocations: Arc<Revocations>,
 }
 
 impl Server {
@@ -31,8 +33,9 @@ impl Server {
     pub fn load(files: Files) -> Result<Self, Error> {
         // Before they are read: what changes meanwhile is found to have changed.
         let loaded = files.look();
-        let current = RwLock::new(Arc::new(read(&files)?));
-        Ok(Self { files, loaded, current })
+        let clients = Clients::read(&files)?;
+        let current = RwLock::new(Arc::new(config(&files, clients.verifier)?));
+        Ok(Self { files, loaded, current, revocations: Arc::new(Revocations::new(clients.revoked)) })
     }
 
     /// A new session, with nothing said on it yet.
@@ -44,12 +47,21 @@ impl Server {
         ServerConnection::new(current)
     }
 
-    /// Reads the files again, for the sessions from now on. All that there are go on as they began.
+    /// The client certificates that are revoked, now and after every [`Server::reload`].
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
+    }
+
+    /// Reads the files again, for the sessions from now on. All that there are go on as they began, unless they find their
+    /// certificates revoked.
     ///
     /// # Errors
-    /// As of [`Server::load`]; then everything stays as it was.
+    /// As of [`Server::load`]; then everything stays as it was. Only a certificate or key of the server's own that is not good
+    /// does not keep its clients' from being revoked.
     pub fn reload(&self) -> Result<(), Error> {
-        let new = Arc::new(read(&self.files)?);
+        let clients = Clients::read(&self.files)?;
+        self.revocations.replace(clients.revoked);
+        let new = Arc::new(config(&self.files, clients.verifier)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
@@ -65,9 +77,13 @@ impl Server {
     pub(super) fn certificate_path(&self) -> &Path {
         &self.files.certificate
     }
+
+    pub(super) fn revocations_path(&self) -> &Path {
+        &self.files.client_revocations
+    }
 }
 
-fn read(files: &Files) -> Result<ServerConfig, Error> {
+fn config(files: &Files, clients: Option<Arc<dyn ClientCertVerifier>>) -> Result<ServerConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let unusable = |part: Part| {
         let path = files.path(part).to_owned();
@@ -76,10 +92,10 @@ fn read(files: &Files) -> Result<ServerConfig, Error> {
     let chain = certificates(files, Part::Certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&files.read(Part::Key)?)
         .map_err(|_| Error::Empty { part: Part::Key, path: files.key.clone() })?;
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(unusable(Part::Certificate))?;
-    let builder = match client_verifier(files, &provider)? {
+    let builder = match clients {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
@@ -91,29 +107,44 @@ fn read(files: &Files) -> Result<ServerConfig, Error> {
         error @ rustls::Error::InvalidCertificate(_) => unusable(Part::Certificate)(error),
         error => unusable(Part::Key)(error),
     })?;
+    // A new one every time: who resumes a session is not looked at again, so that none outlives the files it was accepted by.
     config.ticketer = ring::Ticketer::new().map_err(unusable(Part::Certificate))?;
     Ok(config)
 }
 
-/// What judges the certificates of clients, where they are asked for one.
-fn client_verifier(
-    files: &Files,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Option<Arc<dyn ClientCertVerifier>>, Error> {
-    if files.client_certificates == ClientCertificates::None {
-        return Ok(None);
+/// What is asked of clients.
+struct Clients {
+    /// What judges their certificates, where they are asked for one.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    revoked: Revoked,
+}
+
+impl Clients {
+    /// Reads authorities and lists. With lists, every certificate between a client's and its authority needs one of its issuer's
+    /// (a missing list is found at once, and not when a revoked certificate was used). A list that should have been followed
+    /// by another goes on to hold: what it names stays revoked, and a fleet does not stop for a file that came late.
+    fn read(files: &Files) -> Result<Self, Error> {
+        if files.client_certificates == ClientCertificates::None {
+            return Ok(Self { verifier: None, revoked: Revoked::default() });
+        }
+        let unusable = |part: Part| move |error| Error::Unusable { part, path: files.path(part).to_owned(), error };
+        let mut authorities = RootCertStore::empty();
+        for authority in certificates(files, Part::ClientCa)? {
+            authorities.add(authority).map_err(unusable(Part::ClientCa))?;
+        }
+        let lists = Lists::read(files)?;
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
+        let verifier = match files.client_certificates {
+            ClientCertificates::Required => verifier,
+            _ => verifier.allow_unauthenticated(),
+        };
+        let verifier = verifier.with_crls(lists.signed).build().map_err(|error| match error {
+            VerifierBuilderError::InvalidCrl(error) => unusable(Part::ClientRevocations)(error.into()),
+            error => unusable(Part::ClientCa)(rustls::Error::General(error.to_string())),
+        })?;
+        Ok(Self { verifier: Some(verifier), revoked: lists.revoked })
     }
-    let unusable = |error| Error::Unusable { part: Part::ClientCa, path: files.client_ca.clone(), error };
-    let mut authorities = RootCertStore::empty();
-    for authority in certificates(files, Part::ClientCa)? {
-        authorities.add(authority).map_err(unusable)?;
-    }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(provider));
-    let verifier = match files.client_certificates {
-        ClientCertificates::Required => verifier,
-        _ => verifier.allow_unauthenticated(),
-    };
-    verifier.build().map(Some).map_err(|error| unusable(rustls::Error::General(error.to_string())))
 }
 
 /// Every certificate of a file, of which there has to be one.

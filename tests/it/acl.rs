@@ -2,6 +2,7 @@
 
 use crate::support::mqtt::{self, CONNACK, Client, DISCONNECT, PUBACK, PUBLISH, PUBREC, SUBACK, VERSIONS, Version};
 use crate::support::rhumb::{Rhumb, command};
+use crate::support::tools::{mosquitto_sub_as, said};
 use crate::support::{native_fix, topic, wait_for};
 
 const NOT_AUTHORIZED: u8 = 0x87;
@@ -66,6 +67,29 @@ fn what_a_rule_denies_does_not_come_through_a_wider_filter_and_blocks_nothing() 
 }
 
 #[test]
+fn what_a_rule_has_come_to_deny_is_gone_from_a_kept_session_when_its_client_returns() {
+    let mut rhumb = Rhumb::start(&[]);
+    for version in VERSIONS {
+        let client_id = format!("kept-{version:?}");
+        let mut all = vec!["-i", &client_id, "-c", "-q", "1", "-t", "test/nosubscribe", "-t", "free/#", "-E"];
+        all.extend(["-x", "3600"].iter().filter(|_| version == Version::V5));
+        said(mosquitto_sub_as(rhumb.mqtt(), version, &all));
+    }
+    rhumb.terminate();
+    rhumb.set("mqtt.acl", &RULES.replace('\n', " ").replace("mqtt.acl=", ""));
+    rhumb.restart();
+    counted(&rhumb, "rhumb_mqtt_subscriptions", 4.0);
+    for (version, left) in VERSIONS.into_iter().zip([3.0, 2.0]) {
+        let client_id = format!("kept-{version:?}");
+        let mut all = vec!["-i", &client_id, "-c", "-q", "1", "-t", "free/#", "-E"];
+        all.extend(["-x", "3600"].iter().filter(|_| version == Version::V5));
+        said(mosquitto_sub_as(rhumb.mqtt(), version, &all));
+        counted(&rhumb, "rhumb_mqtt_subscriptions", left);
+    }
+    assert!(rhumb.log().contains("kept subscriptions ended"), "{}", rhumb.log());
+}
+
+#[test]
 fn a_publish_where_a_rule_denies_it_is_told_or_ends_the_connection() {
     let rhumb = start();
     let denied = ["sealed/x", &topic("globex", "d1")].map(str::to_owned);
@@ -115,6 +139,23 @@ fn a_will_where_a_rule_denies_it_is_refused_with_its_connect() {
     assert_eq!(second.expect(CONNACK).connack_code(), 5);
     first.publish_acked("a", "still here", 1);
     counted(&rhumb, r#"rhumb_mqtt_connections_closed_total{reason="topic_denied"}"#, 3.0);
+}
+
+#[test]
+fn a_will_for_nobodys_fixes_is_refused_with_its_connect() {
+    let rhumb = start();
+    for (topic, code) in [
+        ("tenant/acme/driver/a b/location", 5),
+        ("tenant//driver/d1/location", 5),
+        ("tenant/acme/driver//location", 5),
+        ("tenant/acme/driver/d1/location", 0),
+        ("tenant/acme/driver/a b/elsewhere", 0),
+    ] {
+        let mut client = Client::open(rhumb.mqtt(), Version::V4);
+        client.send(&mqtt::connect_with_will("testator", topic, "gone")).unwrap();
+        assert_eq!(client.expect(CONNACK).connack_code(), code, "{topic}");
+    }
+    counted(&rhumb, r#"rhumb_mqtt_connections_closed_total{reason="bad_ingest_topic"}"#, 3.0);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Who may come in, and who may not: every way in and every refusal, over both doors and in both versions of MQTT.
 
 mod acl;
+mod backup;
 mod certificate;
 mod cli;
 mod fleet;
 mod http;
 mod mqtt;
+mod revocation;
 
 use std::io::Write;
 use std::path::Path;

@@ -19,6 +19,7 @@ mod decode;
 mod determinism;
 mod door;
 mod faults;
+mod fences;
 mod formats;
 mod full;
 mod geofences;

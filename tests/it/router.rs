@@ -133,6 +133,35 @@ fn a_will_waits_for_its_client_to_come_back() {
 }
 
 #[test]
+fn a_will_that_is_a_fix_waits_likewise() {
+    let rhumb = Rhumb::start(&[]);
+    let with_will = |driver: &str| {
+        let topic = topic("default", driver);
+        let fix = native_fix(1);
+        let will = ["--will-topic", &topic, "--will-payload", &fix, "-D", "will", "will-delay-interval", "2"];
+        let args = [&["-i", driver, "-c", "-x", "60", "-t", "x"][..], &will].concat();
+        mosquitto_sub_as(rhumb.mqtt(), Version::V5, &args)
+    };
+    let (mut back, mut lost) = (with_will("back"), with_will("lost"));
+    await_subscriptions(&rhumb, 2);
+    back.kill().unwrap();
+    back.wait().unwrap();
+    let mut again = with_will("back");
+    wait_for("it to be back", || (rhumb.metrics()["rhumb_mqtt_connections"] == 2.0).then_some(()));
+    let begin = Instant::now();
+    lost.kill().unwrap();
+    lost.wait().unwrap();
+    wait_for("the will", || (rhumb.books("default").stored > 0).then_some(()));
+    // Times are told apart by tenths of a second.
+    assert!(begin.elapsed() >= Duration::from_millis(1_900), "{:?}", begin.elapsed());
+    // The first will, had it not been called off, would have been due before.
+    assert_eq!(rhumb.books("default").stored, 1);
+    assert_eq!(rhumb.track("default", "lost").len(), 1);
+    again.kill().unwrap();
+    again.wait().unwrap();
+}
+
+#[test]
 fn the_last_fix_of_each_driver_is_offered_as_retained() {
     let rhumb = Rhumb::start(&["mqtt.retain_latest=true"]);
     for number in 1..=2 {

@@ -47,6 +47,8 @@ pub(super) struct Connection {
     payload: Payload,
     stream: Option<TcpStream>,
     next_index: u64,
+    /// What `next_index` was when it was last let in.
+    let_in_at: u64,
     closing_sent: bool,
     out: Outgoing,
     /// The beginning of a packet whose end has not come yet.
@@ -74,6 +76,7 @@ impl Connection {
             payload: Payload::new(plan.payload.clone()),
             stream: None,
             next_index: 0,
+            let_in_at: 0,
             closing_sent: false,
             out: Outgoing::default(),
             rest: Vec::new(),
@@ -233,6 +236,7 @@ impl Connection {
     fn let_in(&mut self, receive_maximum: u16, context: &mut Context<'_>) {
         self.state = State::Open;
         self.attempt = 0;
+        self.let_in_at = self.next_index;
         // However long it was away: the wait for what it owes begins now.
         context.progressed_ns = context.now_ns;
         self.in_flight_max = usize::from(context.plan.window.min(receive_maximum.max(1)));
@@ -261,6 +265,10 @@ impl Connection {
             self.lose(&error.into(), context);
             false
         });
+        if self.has_lived_its_life(context.plan) {
+            self.drop_on_purpose(context);
+            return false;
+        }
         let all_sent = !self.schedule.holds(self.next_index, context.now_ns)
             && (context.plan.qos != Qos::AtMostOnce || self.closing_sent);
         if self.state == State::Open && all_sent && self.flights.len() == 0 && self.out.is_empty() {
@@ -392,6 +400,20 @@ impl Connection {
         }
         self.state = State::Ended;
         self.finish(context);
+    }
+
+    /// Whether it is to be dropped now: with all that it was to send handed to the system, acknowledged or not.
+    fn has_lived_its_life(&self, plan: &Plan) -> bool {
+        self.state == State::Open
+            && self.out.is_empty()
+            && plan.drop_every.is_some_and(|publishes| self.next_index - self.let_in_at >= u64::from(publishes))
+    }
+
+    fn drop_on_purpose(&mut self, context: &mut Context<'_>) {
+        context.tally.counts.dropped += 1;
+        self.drop_stream(context);
+        self.lost_at_ns = context.now_ns;
+        self.state = State::Resting { until_ns: context.now_ns };
     }
 
     fn drop_stream(&mut self, context: &Context<'_>) {

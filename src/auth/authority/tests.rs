@@ -40,12 +40,10 @@ impl Fixture {
     /// What comes of it, and whether that took a thread of its own.
     fn ask_at(&self, credentials: Credentials, address: &str, now: TimestampMs) -> (Verdict, bool) {
         let (tell, told) = sync_channel(1);
-        match self
-            .authority
-            .ask(credentials, Some(address.parse().unwrap()), now, move |verdict| tell.send(verdict).unwrap())
-        {
-            Some(verdict) => (verdict, false),
-            None => (told.recv_timeout(PATIENCE).unwrap(), true),
+        let tell = move |verdict| tell.send(verdict).unwrap();
+        match self.authority.ask(credentials, Some(address.parse().unwrap()), now, tell) {
+            Answer::Now(verdict) => (verdict, false),
+            Answer::Later(_waiting) => (told.recv_timeout(PATIENCE).unwrap(), true),
         }
     }
 
@@ -124,16 +122,41 @@ fn one_address_with_many_passwords_keeps_no_other_waiting() {
     let fixture = Fixture::new(vec![entry("acme", "a", b"password a")], &Config::default());
     let (tell, told) = sync_channel(512);
     let address = |text: &str| Some(text.parse().unwrap());
-    for _ in 0..200 {
-        let tell = tell.clone();
-        let asked = fixture.authority.ask(password_of("a", "wrong"), address("192.0.2.1"), NOW, move |_| {
-            tell.send(()).unwrap();
-        });
-        assert!(asked.is_none());
-    }
+    let waiting: Vec<_> = (0..200)
+        .map(|_| {
+            let tell = tell.clone();
+            let asked = fixture.authority.ask(password_of("a", "wrong"), address("192.0.2.1"), NOW, move |_| {
+                tell.send(()).unwrap();
+            });
+            assert!(matches!(asked, Answer::Later(_)));
+            asked
+        })
+        .collect();
     assert!(fixture.ask_at(password_of("a", "password a"), "192.0.2.2", NOW).0.is_ok());
     let done = told.try_iter().count();
     assert!(done < 100, "{done} of 200 came first");
+    drop(waiting);
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_checked() {
+    let fixture = Fixture::new(vec![entry("acme", "a", b"password a")], &Config::default());
+    let (tell, told) = sync_channel(64);
+    let asked: Vec<_> = (0..50)
+        .map(|number| {
+            let (tell, address) = (tell.clone(), format!("192.0.2.{number}").parse().unwrap());
+            let tell = move |_| tell.send(number).unwrap();
+            fixture.authority.ask(password_of("a", "wrong"), Some(address), NOW, tell)
+        })
+        .collect();
+    assert!(asked.iter().all(|answer| matches!(answer, Answer::Later(_))));
+    drop(asked);
+    assert!(fixture.ask_at(password_of("a", "password a"), "192.0.2.99", NOW).0.is_ok(), "whoever waits is told");
+    // All that was asked before it is done with: a few were under way, the others cost nothing.
+    let inner = fixture.authority.0.as_ref().unwrap();
+    let abandoned = inner.abandoned.load(Ordering::Relaxed);
+    assert!(abandoned >= 40, "{abandoned} of 50");
+    assert!(abandoned as usize + told.try_iter().count() >= 49, "the other thread may be at one of them");
 }
 
 #[test]
@@ -193,7 +216,8 @@ fn certificates_name_a_driver_with_its_tenant_or_of_the_tenant_for_certificates(
     let asked = |certificate_tenant: &str, names: &[&str]| {
         let config = Config { certificate_tenant: certificate_tenant.to_owned(), ..Config::default() };
         let names = names.iter().map(|name| Box::from(*name)).collect();
-        let verdict = Fixture::new(Vec::new(), &config).ask_at(Credentials::Certificate(names), "192.0.2.1", NOW).0;
+        let holder = Holder { names, ends_at: NOW.saturating_add_ms(1) };
+        let verdict = Fixture::new(Vec::new(), &config).ask_at(Credentials::Certificate(holder), "192.0.2.1", NOW).0;
         verdict.map_err(|denied| denied.refusal).map(|admitted| {
             assert_eq!(admitted.principal.role, Role::Device);
             format!("{}/{}", admitted.principal.tenant, admitted.principal.driver.as_ref().unwrap())
@@ -208,6 +232,17 @@ fn certificates_name_a_driver_with_its_tenant_or_of_the_tenant_for_certificates(
     for names in [&["d2"][..], &[], &["acme/d/1"], &["a b/d1"], &["acme/"], &["+/#"]] {
         assert_eq!(asked("", names), bad, "{names:?}");
     }
+}
+
+#[test]
+fn whoever_came_in_with_a_certificate_goes_when_it_ends() {
+    let fixture = Fixture::new(Vec::new(), &Config::default());
+    let holder = Holder { names: vec!["acme/d1".into()], ends_at: NOW.saturating_add_ms(1_000) };
+    let at = |now| fixture.ask_at(Credentials::Certificate(holder.clone()), "192.0.2.1", now).0;
+    let principal = at(NOW).unwrap().principal;
+    let end = NOW.saturating_add_ms(1_000 + crate::auth::tokens::LEEWAY_MS);
+    assert!(!principal.is_expired(NOW) && principal.is_expired(end));
+    assert_eq!(at(end).unwrap_err().refusal, Refusal::BadCertificate, "of a session that is resumed");
 }
 
 #[test]
@@ -237,6 +272,6 @@ fn nothing_that_is_shown_is_printed() {
 
 #[test]
 fn in_open_mode_everybody_is_the_default_tenants() {
-    let verdict = Authority::open().ask(Credentials::None, None, NOW, |_| {}).unwrap();
+    let Answer::Now(verdict) = Authority::open().ask(Credentials::None, None, NOW, |_| {}) else { panic!("it waits") };
     assert_eq!(*verdict.unwrap().principal, Principal::open(None).unwrap());
 }

@@ -16,7 +16,7 @@ const HALF_SIDES_M: [f64; 3] = [250.0, 4_000.0, 64_000.0];
 const BOXES_MAX: usize = 48;
 
 /// Left to every edge: far more than ways and edges are off by rounding or by being cut into pieces.
-const ROOM_M: f64 = 1.0;
+const ROOM_M: f64 = 0.3;
 
 /// Half the side of a square whose corners are nearer than `1`, even where its far side is a tenth wider than its middle,
 /// and a tenth less for the map's own error over the longest clearance.

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::properties::{Place, Properties};
 use super::reader::Reader;
 use super::{
-    ClientPacket, Connect, Malformed, Publish, RetainHandling, Subscription, Version, Will, is_filter, is_topic,
+    ClientPacket, Connect, Malformed, PADDED_LENGTH, Publish, RetainHandling, Subscription, Version, Will, is_filter,
+    is_topic,
 };
 
 const CONNECT: u8 = 1;
@@ -21,7 +22,7 @@ const DISCONNECT: u8 = 14;
 
 /// Decodes one whole CONNECT, fixed header to last byte.
 pub fn decode_connect(packet: &[u8]) -> Result<Connect, Malformed> {
-    let (kind, flags, mut body) = fixed_header(packet)?;
+    let FixedHeader { kind, flags, is_padded, mut body } = FixedHeader::read(packet)?;
     if kind != CONNECT {
         return Err(Malformed::protocol("the first packet is no CONNECT", "MQTT-3.1.0-1"));
     }
@@ -29,6 +30,9 @@ pub fn decode_connect(packet: &[u8]) -> Result<Connect, Malformed> {
         return Err(Malformed::packet("reserved flags of CONNECT are set", "MQTT-2.2.2-2"));
     }
     let version = version(&mut body)?;
+    if is_padded && version == Version::V5 {
+        return Err(PADDED_LENGTH);
+    }
     let flags = ConnectFlags::check(body.u8()?, version)?;
     let keep_alive_s = body.u16()?;
     let properties = match version {
@@ -69,7 +73,10 @@ pub fn decode_connect(packet: &[u8]) -> Result<Connect, Malformed> {
 
 /// Decodes one whole packet of a connected client, fixed header to last byte. A second CONNECT and AUTH are refused.
 pub fn decode(version: Version, packet: &[u8]) -> Result<ClientPacket, Malformed> {
-    let (kind, flags, mut body) = fixed_header(packet)?;
+    let FixedHeader { kind, flags, is_padded, mut body } = FixedHeader::read(packet)?;
+    if is_padded && version == Version::V5 {
+        return Err(PADDED_LENGTH);
+    }
     let flags_wanted = match kind {
         PUBLISH => return publish(version, flags, body),
         PUBREL | SUBSCRIBE | UNSUBSCRIBE => 0b0010,
@@ -94,14 +101,24 @@ pub fn decode(version: Version, packet: &[u8]) -> Result<ClientPacket, Malformed
     Ok(decoded)
 }
 
-/// Type, flags, and the body that the remaining length covers exactly.
-fn fixed_header(packet: &[u8]) -> Result<(u8, u8, Reader<'_>), Malformed> {
-    let mut reader = Reader::new(packet);
-    let first = reader.u8()?;
-    let remaining = reader.varint()?;
-    let body = Reader::new(reader.take(remaining as usize)?);
-    reader.end()?;
-    Ok((first >> 4, first & 0x0F, body))
+/// What every packet begins with, and the body that the remaining length covers exactly.
+struct FixedHeader<'a> {
+    kind: u8,
+    flags: u8,
+    /// The remaining length took more bytes than it needs, which only MQTT 5 forbids [MQTT-1.5.5-1].
+    is_padded: bool,
+    body: Reader<'a>,
+}
+
+impl<'a> FixedHeader<'a> {
+    fn read(packet: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(packet);
+        let first = reader.u8()?;
+        let (remaining, is_padded) = reader.padded_varint()?;
+        let body = Reader::new(reader.take(remaining as usize)?);
+        reader.end()?;
+        Ok(Self { kind: first >> 4, flags: first & 0x0F, is_padded, body })
+    }
 }
 
 fn version(body: &mut Reader<'_>) -> Result<Version, Malformed> {

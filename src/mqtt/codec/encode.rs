@@ -50,14 +50,15 @@ fn connack(version: Version, session_present: bool, reason: u8, properties: &Con
     out.extend(block);
 }
 
-/// The return code of 3.1.1 that comes nearest to a reason code.
+/// The return code of 3.1.1 that comes nearest to a reason code: "not authorized" for what the same CONNECT never gets, and
+/// "server unavailable" where another try may.
 fn return_code(reason: u8) -> u8 {
     match reason {
         0x00 => 0,
         0x84 => 1,
         0x85 => 2,
         0x86 => 4,
-        0x87 | 0x8A | 0x8C => 5,
+        0x87 | 0x8A | 0x8C | 0x90 => 5,
         _ => 3,
     }
 }

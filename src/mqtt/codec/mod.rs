@@ -7,6 +7,8 @@
 mod conformance;
 mod decode;
 mod encode;
+#[cfg(test)]
+mod lengths;
 mod properties;
 mod reader;
 #[cfg(test)]
@@ -56,6 +58,10 @@ impl Malformed {
         Self { what, clause, reason: 0x82 }
     }
 }
+
+/// A remaining length as 3.1.1 lets it be and MQTT 5 does not.
+pub(super) const PADDED_LENGTH: Malformed =
+    Malformed::packet("a remaining length takes more bytes than it needs", "MQTT-1.5.5-1");
 
 /// A client's CONNECT.
 #[derive(Clone, Debug, PartialEq, Eq)]

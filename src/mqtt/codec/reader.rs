@@ -42,16 +42,21 @@ impl<'a> Reader<'a> {
 
     /// A variable byte integer, in as few bytes as it takes.
     pub(super) fn varint(&mut self) -> Result<u32, Malformed> {
+        match self.padded_varint()? {
+            (_, true) => Err(Malformed::packet("a length takes more bytes than it needs", "MQTT-1.5.5-1")),
+            (value, false) => Ok(value),
+        }
+    }
+
+    /// A variable byte integer, and whether it came in more bytes than it takes: up to four, as 3.1.1 lets it.
+    pub(super) fn padded_varint(&mut self) -> Result<(u32, bool), Malformed> {
         let mut value = 0_u32;
         for shift in [0, 7, 14, 21] {
             let byte = self.u8()?;
             value |= u32::from(byte & 0x7F) << shift;
             if byte & 0x80 == 0 {
-                if byte == 0 && shift > 0 {
-                    return Err(Malformed::packet("a length takes more bytes than it needs", "MQTT-1.5.5-1"));
-                }
                 debug_assert!(value <= VARINT_MAX);
-                return Ok(value);
+                return Ok((value, byte == 0 && shift > 0));
             }
         }
         Err(Malformed::packet("a length of more than four bytes", "MQTT-1.5.5-1"))

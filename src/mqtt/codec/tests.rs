@@ -335,7 +335,7 @@ fn exact_bytes_of_what_clients_read_loosely() {
     let connack =
         |session_present, reason| ServerPacket::ConnAck { session_present, reason, properties: Box::default() };
     assert_eq!(bytes(Version::V4, connack(true, 0)), [0x20, 2, 1, 0]);
-    for (reason, code) in [(0x84, 1), (0x85, 2), (0x88, 3), (0x97, 3), (0x86, 4), (0x87, 5)] {
+    for (reason, code) in [(0x84, 1), (0x85, 2), (0x88, 3), (0x97, 3), (0x86, 4), (0x87, 5), (0x90, 5)] {
         assert_eq!(bytes(Version::V4, connack(true, reason)), [0x20, 2, 0, code]);
     }
     assert_eq!(bytes(Version::V5, connack(true, 0)), [0x20, 3, 1, 0, 0]);

@@ -34,13 +34,13 @@ pub struct Config {
     pub subscriber_queue_bytes_max: usize,
     /// Whether a new subscription is offered the last accepted fix of each driver that it matches, as a retained message.
     pub retain_latest: bool,
-    /// Publishes of one client in a second. 0: any number.
+    /// Publishes of one client in a second, and every SUBSCRIBE and UNSUBSCRIBE counts as one. 0: any number.
     pub publishes_per_s_max: u32,
-    /// Bytes of one client's publishes in a second, headers included. 0: any number.
+    /// Bytes of these in a second, headers included. 0: any number.
     pub publish_bytes_per_s_max: u32,
-    /// Seconds' worth of both that a client that was silent may publish at once.
+    /// Seconds' worth of both that a client that was silent may send at once.
     pub publish_burst_s: u32,
-    /// What becomes of publishes beyond that.
+    /// What becomes of publishes beyond that. To subscribe or unsubscribe waits, whatever this says.
     pub over_rate: OverRate,
     /// Longest topic or filter of a client, bytes.
     pub topic_bytes_max: usize,

@@ -5,8 +5,8 @@ use super::namespace::Namespace;
 use super::session::Answer;
 use super::subscribers::SessionKey;
 use super::turn::Turn;
-use super::{ClientPacket, CloseReason, FromRouter, ServerPacket};
-use crate::mqtt::codec::Publish;
+use super::{CloseReason, FromRouter};
+use crate::mqtt::codec::{ClientPacket, Publish, ServerPacket};
 
 /// Reason codes from here on are failures.
 const FAILURE: u8 = 0x80;

@@ -56,8 +56,8 @@ impl Message {
     }
 }
 
-/// Bytes of what a client publishes.
-pub(super) fn publish_bytes(publish: &Publish) -> usize {
+/// Bytes of a publish: its texts and properties.
+pub(in crate::mqtt) fn publish_bytes(publish: &Publish) -> usize {
     let properties = publish.properties.as_ref().map_or(0, |properties| properties_bytes(properties));
     publish.topic.len() + publish.payload.len() + properties
 }

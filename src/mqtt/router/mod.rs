@@ -19,20 +19,25 @@
 //! # What is bounded, and what is lost
 //! - A client that falls further behind than [`Config::queue_messages_max`] or [`Config::queue_bytes_max`] loses the oldest
 //!   messages, those at QoS 0 first; they are counted. One that leaves its connection full for [`Config::stalled_s_max`] is cut.
-//! - One owner has at most [`Config::sessions_per_owner_max`] sessions in a namespace, and makes room for a further one with its
-//!   own that is away for the longest.
+//! - One owner has at most [`Config::sessions_per_owner_max`] sessions in a namespace, a tenant
+//!   [`Config::sessions_per_tenant_max`]; each makes room for a further one with its own that is away for the longest. With
+//!   [`Config::sessions_max`] of all, the tenant that has the most away makes it.
 //! - Queues of all sessions, and retained messages of all tenants, have a bound together; beyond it each has an even share.
-//! - Retained messages are looked up for subscriptions a few at a time ([`scan`]), in turns, as their clients take them.
+//! - Retained messages ([`scan`]) and latest fixes are looked up for subscriptions a few at a time, in turns of tenants and of their
+//!   sessions ([`lookups`]), as their clients take them.
 //! - Messages at QoS 0 are not kept for a client that is away.
 //! - Sessions and retained messages outlive the process ([`saved`]): all of it at a clean stop, and after a crash what they
 //!   were at the last save.
 //! - If the router panics, its sessions end: their connections are closed with [`CloseReason::Unavailable`], and retained
 //!   messages go on. Telemetry does not come by here.
 
+mod away;
+mod deliver;
 mod inbound;
 mod inbox;
 mod latest;
 mod link;
+mod lookups;
 mod message;
 mod mount;
 mod namespace;
@@ -67,8 +72,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use latest::{Latest, Offer};
+pub use deliver::{CloseReason, Deliver, Flow, FromRouter};
+pub use latest::{Latest, Offer, Offers};
 pub use link::Link;
+pub(super) use message::publish_bytes;
 pub use mount::Mount;
 
 use inbox::{Command, Inbox, InboxEnd};
@@ -82,7 +89,7 @@ use thread::Start;
 
 use crate::clock::Clock;
 use crate::ids::TenantId;
-use crate::mqtt::codec::{ClientPacket, ServerPacket, Version, Will};
+use crate::mqtt::codec::{ClientPacket, Version, Will};
 
 /// How long a stopping router may take to save what it has.
 const STOP_MAX: Duration = Duration::from_secs(3);
@@ -93,8 +100,12 @@ const STOP_MAX: Duration = Duration::from_secs(3);
 pub struct Config {
     /// Most sessions, connected and kept, that have a link; beyond it [`Router::attach`] answers through the outbox
     /// with [`CloseReason::QuotaExceeded`]. One takes about 1 kB: 736 bytes with its entries, its name
-    /// three times and the slack of tables, beside its subscriptions and what waits for it.
+    /// three times and the slack of tables, beside its subscriptions and what waits for it. One more ends the one that is away
+    /// for the longest in the tenant that has the most away; if none is away anywhere it is refused.
     pub sessions_max: usize,
+    /// Most of them of one tenant, so that none takes the room of all. One more ends the tenant's own that is away for the
+    /// longest; if none is away it is refused in the same way. In open mode there are no tenants.
+    pub sessions_per_tenant_max: usize,
     /// Most of them that one owner has in a namespace: a device, or the subject of tokens. One more ends the one whose client is
     /// away for the longest; if none is away it is refused in the same way. In open mode nobody owns a session.
     pub sessions_per_owner_max: usize,
@@ -107,11 +118,12 @@ pub struct Config {
     /// Most messages that wait for one session, its client connected or not. Who falls further behind loses the oldest, those
     /// at QoS 0 first.
     pub queue_messages_max: usize,
-    /// Most memory for them, bytes; a message that waits for several sessions counts for each.
+    /// Most memory for them, bytes, and for those that were sent and not acknowledged, which take half of it at the most; beyond
+    /// it there may be one packet more. A message that several sessions have counts for each.
     pub queue_bytes_max: usize,
     /// Most memory for those of all sessions, bytes. Once it is used up, a session may still take as much as an even share of
     /// it, so that it is twice as much at the worst, and one that has more takes the next only in place of its oldest. What a
-    /// client takes at once needs none.
+    /// client takes at once needs none, unless it has half of its share unacknowledged.
     pub total_queue_bytes_max: usize,
     /// Most retained messages of a tenant; further topics are not retained.
     pub retained_max: usize,
@@ -128,6 +140,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             sessions_max: 100_000,
+            sessions_per_tenant_max: 50_000,
             sessions_per_owner_max: 16,
             subscriptions_max: 1_024,
             session_expiry_s_max: 7 * 24 * 3_600,
@@ -178,6 +191,9 @@ pub struct Attach {
     pub clean_start: bool,
     /// How long the session outlives the connection (3.1.1: 0 if clean session, else `u32::MAX`).
     pub session_expiry_s: u32,
+    /// Which filters, share group and all, the client may subscribe to now. Asked on the router's thread for those of a kept
+    /// session, of which the others end before anything is delivered; must not block.
+    pub may_subscribe: Box<dyn Fn(&str) -> bool + Send>,
     /// Published when the link ends with [`WillFate::Publish`].
     pub will: Option<Will>,
     /// Most unacknowledged deliveries with QoS > 0 (3.1.1: 65,535).
@@ -198,61 +214,6 @@ pub enum WillFate {
     Publish,
     /// The client said DISCONNECT.
     Discard,
-}
-
-/// What the router has for a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FromRouter {
-    /// The first to arrive: the link is there.
-    Attached {
-        /// Whether an earlier session goes on.
-        session_present: bool,
-    },
-    /// A packet to encode and send: PUBLISH and PUBREL of deliveries, SUBACK, UNSUBACK, and the PUBACK, PUBREC and
-    /// PUBCOMP of the client's own publishes. Names are without the mount.
-    Packet(ServerPacket),
-    /// The link takes packets again after [`Busy`].
-    Ready,
-    /// The last to arrive: the link is gone, close the connection.
-    Closed(CloseReason),
-}
-
-/// Why the router ended a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Another connection attached under this client id (0x8E).
-    TakenOver,
-    /// The client did not read its deliveries for too long (0x97).
-    Stalled,
-    /// More publishes at QoS 2 unreleased than the client was offered (0x93).
-    ReceiveMaximumExceeded,
-    /// No room for another session (0x97).
-    QuotaExceeded,
-    /// The router failed and is being started anew, or is gone (0x88). Clients reconnect.
-    Unavailable,
-}
-
-/// Whether a connection takes more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Go on.
-    Continue,
-    /// Took this one; no further publish until [`Link::resume`]. Answers still come.
-    Pause,
-}
-
-/// The outbox of a connection.
-pub trait Deliver: Send + Sync {
-    /// Takes a packet for the client, which may go on with [`Deliver::hand_over`] only. Called on the router's thread, in
-    /// order; must not block. After `Closed` it is not called again.
-    fn deliver(&self, packet: FromRouter) -> Flow;
-
-    /// Passes on what all outboxes of the same [worker](Deliver::worker) took. Called soon after [`Deliver::deliver`], once for
-    /// many; must not block.
-    fn hand_over(&self);
-
-    /// Which worker has the connection.
-    fn worker(&self) -> usize;
 }
 
 /// The router's queue for this link (or for new links) is full.
@@ -309,8 +270,9 @@ impl Router {
             packet_bytes_max: attach.packet_bytes_max,
             paused_since: None,
         };
-        let arrival = Arrival { client_id: attach.client_id.into(), clean_start: attach.clean_start, client };
-        self.inbox.send(Command::Attach(attach.mount, Box::new(arrival))).map_err(|(busy, command)| {
+        let Attach { mount, client_id, clean_start, may_subscribe, .. } = attach;
+        let arrival = Arrival { client_id: client_id.into(), clean_start, may_subscribe, client };
+        self.inbox.send(Command::Attach(mount, Box::new(arrival))).map_err(|(busy, command)| {
             if let Command::Attach(_, arrival) = command {
                 arrival.client.outbox.silence();
             }

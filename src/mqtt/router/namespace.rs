@@ -6,6 +6,7 @@
 use hashbrown::HashMap;
 use slab::Slab;
 
+use super::away::Away;
 use super::link::Ending;
 use super::message::{Message, Ms};
 use super::owner;
@@ -23,6 +24,8 @@ use super::{CloseReason, Config, FromRouter, Mount, WillFate};
 pub(super) struct Arrival {
     pub(super) client_id: Box<str>,
     pub(super) clean_start: bool,
+    /// As in [`Attach`](super::Attach).
+    pub(super) may_subscribe: Box<dyn Fn(&str) -> bool + Send>,
     pub(super) client: Client,
 }
 
@@ -33,8 +36,7 @@ pub(super) struct Namespace {
     index: usize,
     pub(super) sessions: Slab<Session>,
     by_client: HashMap<Box<str>, SessionKey, foldhash::quality::RandomState>,
-    /// Sessions that have an owner.
-    by_owner: HashMap<Box<str>, Vec<SessionKey>, foldhash::quality::RandomState>,
+    away: Away,
     pub(super) subscribers: Trie<Subscribers>,
     pub(super) retained: Retained,
     /// Who gets a message, while that is found out.
@@ -48,7 +50,7 @@ impl Namespace {
             index,
             sessions: Slab::new(),
             by_client: HashMap::default(),
-            by_owner: HashMap::default(),
+            away: Away::default(),
             subscribers: Trie::default(),
             retained: Retained::new(config.retained_max),
             targets: Vec::new(),
@@ -71,16 +73,14 @@ impl Namespace {
         let entry = self.sessions.vacant_entry();
         let address = Address { namespace: self.index, session: entry.key() as u32, number: turn.number() };
         self.by_client.insert(client_id.clone(), address.session);
-        if let (Some(owner), _) = owner::split(&client_id) {
-            self.by_owner.entry(owner.into()).or_default().push(address.session);
-        }
+        self.away.begin(owner::split(&client_id).0);
         turn.shared.sessions.insert(ClientName { mount: self.mount.clone(), client_id: client_id.clone() });
         entry.insert(Session::new(address, client_id))
     }
 
     /// Gives a client its session: a kept one, or a new one.
     pub(super) fn attach(&mut self, arrival: Arrival, turn: &mut Turn) {
-        let Arrival { client_id, clean_start, client } = arrival;
+        let Arrival { client_id, clean_start, may_subscribe, client } = arrival;
         if let Some(key) = self.by_client.get(&client_id).copied() {
             self.leave(key, CloseReason::TakenOver, turn);
         }
@@ -91,7 +91,11 @@ impl Namespace {
         }
         let kept = kept.filter(|_| !clean_start);
         let session = match kept {
-            Some(key) => &mut self.sessions[key as usize],
+            Some(key) => {
+                self.come_back(key, turn);
+                self.keep_allowed(key, &may_subscribe, turn);
+                &mut self.sessions[key as usize]
+            }
             None if !self.make_room(&client_id, turn) => {
                 turn.post.close(client.outbox, CloseReason::QuotaExceeded);
                 return;
@@ -108,31 +112,69 @@ impl Namespace {
         session.flush(turn);
     }
 
+    /// Whether a session is there under this client id.
+    pub(super) fn has_session(&self, client_id: &str) -> bool {
+        self.by_client.contains_key(client_id)
+    }
+
     /// Whether another session may begin under a client id.
     pub(super) fn has_room(&self, client_id: &str, turn: &Turn) -> bool {
-        let of_owner = self.of_owner(client_id).len();
-        of_owner < turn.config.sessions_per_owner_max && turn.shared.sessions.len() < turn.config.sessions_max
+        self.has_room_of_its_own(client_id, turn) && turn.shared.sessions.len() < turn.config.sessions_max
     }
 
-    fn of_owner(&self, client_id: &str) -> &[SessionKey] {
-        owner::split(client_id).0.and_then(|owner| self.by_owner.get(owner)).map_or(&[], Vec::as_slice)
+    /// Whether neither the owner nor the tenant of a client id has all the sessions that it may have.
+    pub(super) fn has_room_of_its_own(&self, client_id: &str, turn: &Turn) -> bool {
+        self.has_room_of_owner(client_id, turn) && self.has_room_of_tenant(turn)
     }
 
-    /// Sees to it that another session may begin: if there is no room, its owner's longest away makes it, and nobody else's.
+    fn has_room_of_owner(&self, client_id: &str, turn: &Turn) -> bool {
+        self.away.sessions_of(owner::split(client_id).0) < turn.config.sessions_per_owner_max
+    }
+
+    fn has_room_of_tenant(&self, turn: &Turn) -> bool {
+        self.mount == Mount::Open || self.sessions.len() < turn.config.sessions_per_tenant_max
+    }
+
+    /// Sees to it that another session may begin: an owner or a tenant that has all that it may have makes room with its own,
+    /// and nobody else's.
     fn make_room(&mut self, client_id: &str, turn: &mut Turn) -> bool {
-        if self.has_room(client_id, turn) {
-            return true;
+        if !self.has_room_of_owner(client_id, turn) {
+            self.give_up(self.away.longest_of(owner::split(client_id).0), turn);
+        } else if !self.has_room_of_tenant(turn) {
+            self.give_up_longest_away(turn);
         }
-        let of_owner = self.of_owner(client_id).iter().filter_map(|key| self.sessions.get(*key as usize));
-        let away = of_owner.filter(|session| session.client.is_none());
-        let Some(oldest) = away.min_by_key(|session| (session.away_since, session.address.number)) else {
-            return false;
-        };
-        let (_, ended) = owner::split(&oldest.client_id);
-        tracing::info!(client_id = ended, "kept session ended for want of room, its owner began another");
-        let key = oldest.address.session;
-        self.end(key, turn);
         self.has_room(client_id, turn)
+    }
+
+    /// Ends the session whose client is away for the longest, if one is.
+    pub(super) fn give_up_longest_away(&mut self, turn: &mut Turn) {
+        self.give_up(self.away.longest(), turn);
+    }
+
+    /// Ends a session that is away, so that another may begin.
+    fn give_up(&mut self, key: Option<SessionKey>, turn: &mut Turn) {
+        let Some(session) = key.and_then(|key| self.sessions.get(key as usize)) else { return };
+        let (_, client_id) = owner::split(&session.client_id);
+        tracing::info!(client_id, "kept session ended for want of room, another began");
+        self.end(session.address.session, turn);
+    }
+
+    /// A session is not away any more: its client is back, or it ends.
+    fn come_back(&mut self, key: SessionKey, turn: &mut Turn) {
+        let Some(session) = self.sessions.get_mut(key as usize) else { return };
+        if let Some(departure) = session.departure.take() {
+            self.away.come_back(owner::split(&session.client_id).0, departure);
+            turn.away.set(self.index, self.away.len());
+        }
+    }
+
+    /// A session has no client from now on.
+    pub(super) fn go_away(&mut self, key: SessionKey, turn: &mut Turn) {
+        let Some(session) = self.sessions.get_mut(key as usize) else { return };
+        let departure = turn.number();
+        session.departure = Some(departure);
+        self.away.leave(owner::split(&session.client_id).0, departure, key);
+        turn.away.set(self.index, self.away.len());
     }
 
     /// Ends the session under a client id, if there is one.
@@ -170,10 +212,10 @@ impl Namespace {
     fn detached(&mut self, key: SessionKey, will: Option<Will>, session_expiry_s: u32, turn: &mut Turn) {
         let Some(session) = self.sessions.get_mut(key as usize) else { return };
         let session_expiry_s = session_expiry_s.min(turn.config.session_expiry_s_max);
-        session.away_since = turn.now;
         session.will = will.map(|will| PendingWill::new(will, session_expiry_s, turn.now));
         // The largest is for good [MQTT-3.1.2.11.2].
         session.expires_at = if session_expiry_s == u32::MAX { Ms::NEVER } else { turn.now.after_s(session_expiry_s) };
+        self.go_away(key, turn);
         self.look(key, turn);
     }
 
@@ -202,9 +244,10 @@ impl Namespace {
     /// Ends a session whose client has left.
     fn end(&mut self, key: SessionKey, turn: &mut Turn) {
         self.publish_will(key, turn);
+        self.come_back(key, turn);
         let Some(session) = self.sessions.try_remove(key as usize) else { return };
         self.by_client.remove(&session.client_id);
-        self.disown(&session.client_id, key);
+        self.away.end(owner::split(&session.client_id).0);
         turn.queue_bytes -= session.counted_bytes;
         for filter in session.subscriptions.keys() {
             self.unstand(filter, key);
@@ -212,16 +255,6 @@ impl Namespace {
         turn.shared.unsubscribed(&self.mount, session.subscriptions.len());
         turn.shared.sessions.remove(&ClientName { mount: self.mount.clone(), client_id: session.client_id });
         self.pass_on(&session.outgoing, turn);
-    }
-
-    fn disown(&mut self, client_id: &str, key: SessionKey) {
-        let Some(owner) = owner::split(client_id).0 else { return };
-        if let Some(keys) = self.by_owner.get_mut(owner) {
-            keys.retain(|other| *other != key);
-            if keys.is_empty() {
-                self.by_owner.remove(owner);
-            }
-        }
     }
 
     fn publish_will(&mut self, key: SessionKey, turn: &mut Turn) {

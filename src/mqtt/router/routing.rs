@@ -75,7 +75,7 @@ impl Namespace {
                 turn.shared.count_unretained();
             }
         }
-        self.find_targets(&message);
+        self.find_targets(&message, turn.bytes_at_once_max());
         let mut targets = std::mem::take(&mut self.targets);
         for target in targets.drain(..) {
             let (session, queued) = target.queued(&message);
@@ -94,10 +94,11 @@ impl Namespace {
         has_room
     }
 
-    fn find_targets(&mut self, message: &Message) {
+    fn find_targets(&mut self, message: &Message, bytes_at_once_max: usize) {
         let Self { sessions, subscribers, targets, .. } = self;
-        let readiness =
-            |key: SessionKey| sessions.get(key as usize).map_or(Readiness::Away, |session| session.readiness());
+        let readiness = |key: SessionKey| {
+            sessions.get(key as usize).map_or(Readiness::Away, |session| session.readiness(bytes_at_once_max))
+        };
         let mut places = 0;
         // Where a session stands among the targets, once it may stand at more than one filter.
         let mut found: HashMap<SessionKey, usize, foldhash::fast::RandomState> = HashMap::default();
@@ -144,9 +145,10 @@ impl Namespace {
         for queued in unanswered.chain(outgoing.queue.kept()) {
             let Some(filter) = &queued.share else { continue };
             let (Some(name), plain) = split_share(filter) else { continue };
-            let sessions = &self.sessions;
-            let readiness =
-                |key: SessionKey| sessions.get(key as usize).map_or(Readiness::Away, |session| session.readiness());
+            let (sessions, bytes_max) = (&self.sessions, turn.bytes_at_once_max());
+            let readiness = |key: SessionKey| {
+                sessions.get(key as usize).map_or(Readiness::Away, |session| session.readiness(bytes_max))
+            };
             let group = self.subscribers.get(plain).and_then(|here| here.group(name));
             let Some(member) = group.and_then(|group| group.pick(readiness)) else { continue };
             let (key, queued) = Target::member(member, &queued.message).queued(&queued.message);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::namespace::Namespace;
+use super::owner;
 use super::scan::Scan;
 use super::session::{Backlog, Subscribed, Wanted};
 use super::share::Member;
@@ -12,9 +13,6 @@ use super::subscribers::{SessionKey, Subscriber, split_share};
 use super::trie::has_place;
 use super::turn::Turn;
 use crate::mqtt::codec::{RetainHandling, ServerPacket, Subscription};
-
-/// Retained messages that a session has waiting before more are looked up for it.
-const RETAINED_AT_ONCE: usize = 64;
 
 const QUOTA_EXCEEDED: u8 = 0x97;
 const NO_SUBSCRIPTION_EXISTED: u8 = 0x11;
@@ -109,36 +107,39 @@ impl Namespace {
         self.subscribers.prune(plain);
     }
 
-    /// Has the retained messages looked up that filters match, from the beginning if they are being looked up already.
+    /// Has the retained messages and latest fixes looked up that filters match, from the beginning if they are being looked up already.
     fn want_retained(&mut self, key: SessionKey, wants: &Wants, identifier: u32, turn: &mut Turn) {
         let Some(session) = self.sessions.get_mut(key as usize) else { return };
         session.wanted.retain(|wanted| !wants.contains_key(&wanted.scan.filter));
         session.latest.retain(|backlog| !wants.contains_key(&backlog.filter));
         for (filter, qos) in wants {
             let (filter, qos) = (Arc::clone(filter), *qos);
-            if let Some(latest) = &turn.latest {
-                let offers = latest.matching(&self.mount, &filter);
-                session.latest.push_back(Backlog { filter: Arc::clone(&filter), offers, qos, identifier });
+            if turn.latest.is_some() {
+                session.latest.push_back(Backlog { filter: Arc::clone(&filter), offers: None, qos, identifier });
             }
             session.wanted.push_back(Wanted { scan: Scan::new(filter), qos, identifier });
         }
         session.flush(turn);
     }
 
-    /// Looks up retained messages for a session whose turn it is; each topic that is looked at takes one of the steps.
-    pub(super) fn look_up_retained(&mut self, key: SessionKey, steps: &mut usize, turn: &mut Turn) {
-        let Self { sessions, retained, .. } = self;
+    /// Looks up retained messages and then latest fixes for a session whose turn it is; each topic and each driver that is looked
+    /// at takes one of the steps.
+    pub(super) fn look_up(&mut self, key: SessionKey, steps: &mut usize, turn: &mut Turn) {
+        let Self { mount, sessions, retained, .. } = self;
         let Some(session) = sessions.get_mut(key as usize) else { return };
         session.is_looking = false;
         while *steps > 0
-            && session.outgoing.retained.len() < RETAINED_AT_ONCE
+            && session.outgoing.takes_retained()
             && let Some(wanted) = session.wanted.front_mut()
         {
             if let Some(message) = retained.next_matching(&mut wanted.scan, steps, turn.now) {
-                session.outgoing.retained.push_back(wanted.queued(message));
+                session.outgoing.push_retained(wanted.queued(message));
             } else if wanted.scan.is_over() {
                 session.wanted.pop_front();
             }
+        }
+        if let Some(latest) = &turn.latest {
+            session.look_up_latest(mount, steps, &**latest);
         }
         session.flush(turn);
     }
@@ -146,19 +147,44 @@ impl Namespace {
     pub(super) fn unsubscribe(&mut self, key: SessionKey, pkid: u16, filters: &[String], turn: &mut Turn) {
         let mut reasons = Vec::with_capacity(filters.len());
         for filter in filters {
-            let Some(session) = self.sessions.get_mut(key as usize) else { return };
-            if session.subscriptions.remove(filter.as_str()).is_none() {
-                reasons.push(NO_SUBSCRIPTION_EXISTED);
-                continue;
-            }
-            session.wanted.retain(|wanted| *wanted.scan.filter != **filter);
-            session.latest.retain(|backlog| *backlog.filter != **filter);
-            self.unstand(filter, key);
-            turn.shared.unsubscribed(&self.mount, 1);
-            reasons.push(0);
+            let existed = self.unsubscribe_one(key, filter, turn);
+            reasons.push(if existed { 0 } else { NO_SUBSCRIPTION_EXISTED });
         }
         if let Some(session) = self.sessions.get_mut(key as usize) {
             session.answer(ServerPacket::UnsubAck { pkid, reasons }, turn);
+        }
+    }
+
+    /// Whether there was such a subscription.
+    fn unsubscribe_one(&mut self, key: SessionKey, filter: &str, turn: &mut Turn) -> bool {
+        let Some(session) = self.sessions.get_mut(key as usize) else { return false };
+        if session.subscriptions.remove(filter).is_none() {
+            return false;
+        }
+        session.wanted.retain(|wanted| *wanted.scan.filter != *filter);
+        session.latest.retain(|backlog| *backlog.filter != *filter);
+        self.unstand(filter, key);
+        turn.shared.unsubscribed(&self.mount, 1);
+        true
+    }
+
+    /// Ends those subscriptions of a kept session that its client may not have any more, so that nothing is queued for it that it
+    /// would not be given.
+    pub(super) fn keep_allowed(&mut self, key: SessionKey, may_subscribe: &dyn Fn(&str) -> bool, turn: &mut Turn) {
+        let Some(session) = self.sessions.get(key as usize) else { return };
+        let lost: Vec<Arc<str>> =
+            session.subscriptions.keys().filter(|filter| !may_subscribe(filter)).map(Arc::clone).collect();
+        if lost.is_empty() {
+            return;
+        }
+        let (_, client_id) = owner::split(&session.client_id);
+        tracing::info!(
+            client_id,
+            subscriptions = lost.len(),
+            "kept subscriptions ended that their client may not have any more"
+        );
+        for filter in lost {
+            self.unsubscribe_one(key, &filter, turn);
         }
     }
 }

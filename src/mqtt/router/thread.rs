@@ -24,8 +24,11 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Commands between two looks at the clock.
 const COMMANDS_AT_ONCE: usize = 256;
 
-/// Retained topics that are looked at between two looks at the commands, so that nobody waits for another's wildcards.
+/// Retained topics and drivers that are looked at between two looks at the commands, so that nobody waits for another's wildcards.
 const LOOKUPS_AT_ONCE: usize = 1_024;
+
+/// How many of these for one session, before it is another tenant's turn.
+const LOOKUPS_OF_ONE: usize = 256;
 
 /// Timers of sessions that are gone, beyond as many as there are sessions, before they are cleared away.
 const TIMERS_SPARE: usize = 1_024;
@@ -165,17 +168,21 @@ impl Routing {
         }
     }
 
-    /// Looks up some of the retained messages that sessions wait for.
+    /// Looks up some of the retained messages and latest fixes that sessions wait for.
     fn look_up(&mut self) {
         let mut steps = LOOKUPS_AT_ONCE;
         while steps > 0
-            && let Some(address) = self.turn.lookups.pop_front()
+            && let Some(address) = self.turn.lookups.pop()
         {
+            let portion = steps.min(LOOKUPS_OF_ONE);
+            let mut left = portion;
             if let Some(namespace) = self.namespaces.get_mut(address.namespace)
                 && namespace.session(address).is_some()
             {
-                namespace.look_up_retained(address.session, &mut steps, &mut self.turn);
+                namespace.look_up(address.session, &mut left, &mut self.turn);
             }
+            // A turn is a step, even if nothing was looked at.
+            steps -= (portion - left).max(1);
         }
     }
 
@@ -228,6 +235,7 @@ impl Routing {
             }
             Command::Attach(mount, arrival) => {
                 let index = self.namespace(&mount);
+                self.make_room(index, &arrival.client_id);
                 self.namespaces[index].attach(*arrival, &mut self.turn);
                 self.turn.is_unsaved = true;
                 self.free(index);
@@ -251,6 +259,23 @@ impl Routing {
             Command::Kill => panic!("told to"),
         }
         Life::GoesOn
+    }
+
+    /// With no room left for anybody's sessions, the tenant that has the most away gives up the longest away for one that is
+    /// about to begin, unless an owner or a tenant is to make that room with its own.
+    fn make_room(&mut self, index: usize, client_id: &str) {
+        let namespace = &self.namespaces[index];
+        let is_full = self.turn.shared.sessions.len() >= self.turn.config.sessions_max;
+        if !is_full || namespace.has_session(client_id) || !namespace.has_room_of_its_own(client_id, &self.turn) {
+            return;
+        }
+        if let Some(most) = self.turn.away.most() {
+            self.namespaces[most].give_up_longest_away(&mut self.turn);
+            // The other is filled in a moment.
+            if most != index {
+                self.free(most);
+            }
+        }
     }
 
     /// The place of a mount's namespace, made where there is none.

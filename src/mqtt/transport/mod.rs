@@ -18,9 +18,13 @@ pub use websocket::Origins;
 
 use self::layer::Layer;
 pub(super) use self::layer::{Fault, Received};
-use self::tls::Tls;
+
+/// A certificate that was taken back between its handshake and CONNECT.
+pub(super) const CERTIFICATE_REVOKED: Fault = Fault::Tls(REVOKED);
+
+use self::tls::{REVOKED, Tls};
 use self::websocket::WebSocket;
-use crate::tls::Server;
+use crate::tls::{Holder, Server};
 
 /// What the connections of a listener speak below MQTT.
 #[derive(Clone, Debug)]
@@ -51,14 +55,15 @@ impl Transport {
     /// # Errors
     /// TLS has no random numbers.
     pub(super) fn begin(&self, socket: TcpStream, packet_bytes_max: usize) -> io::Result<Stream> {
-        let tls = |server: &Server, socket| server.session().map(|session| Tls::new(session, socket));
         Ok(match self {
             Self::Tcp => Stream::Tcp(socket),
-            Self::Tls(server) => Stream::Tls(Box::new(tls(server, socket).map_err(io::Error::other)?)),
-            Self::WebSocket(origins) => Stream::WebSocket(Box::new(WebSocket::new(socket, *origins, packet_bytes_max))),
+            Self::Tls(server) => Stream::Tls(Box::new(Tls::begin(server, socket)?)),
+            Self::WebSocket(origins) => {
+                Stream::WebSocket(Box::new(WebSocket::new(socket, origins.clone(), packet_bytes_max)))
+            }
             Self::WebSocketTls(server, origins) => {
-                let tls = tls(server, socket).map_err(io::Error::other)?;
-                Stream::WebSocketTls(Box::new(WebSocket::new(tls, *origins, packet_bytes_max)))
+                let tls = Tls::begin(server, socket)?;
+                Stream::WebSocketTls(Box::new(WebSocket::new(tls, origins.clone(), packet_bytes_max)))
             }
         })
     }
@@ -149,12 +154,21 @@ impl Stream {
         self.socket_mut().shutdown(Shutdown::Write)
     }
 
-    /// The names of the certificate that the client showed, once it has.
-    pub(super) fn certificate_names(&self) -> Vec<Box<str>> {
+    /// Whose certificate the client showed, once it has, where that says who it is.
+    pub(super) fn holder(&self) -> Option<Holder> {
         match self {
-            Self::Tcp(_) | Self::WebSocket(_) => Vec::new(),
-            Self::Tls(tls) => tls.certificate_names(),
-            Self::WebSocketTls(websocket) => websocket.below().certificate_names(),
+            Self::Tcp(_) | Self::WebSocket(_) => None,
+            Self::Tls(tls) => tls.holder(),
+            Self::WebSocketTls(websocket) => websocket.below_with_certificate()?.holder(),
+        }
+    }
+
+    /// Whether the certificate that the client showed was revoked, if it showed one.
+    pub(super) fn is_revoked(&mut self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::WebSocket(_) => false,
+            Self::Tls(tls) => tls.is_revoked(),
+            Self::WebSocketTls(websocket) => websocket.below_mut().is_revoked(),
         }
     }
 }

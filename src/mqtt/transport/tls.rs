@@ -1,11 +1,12 @@
 //! TLS over a socket, by rustls: its records in, its records out, nothing that waits for either.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use rustls::{CertificateError, Error, ServerConnection};
 
 use super::layer::{Fault, Layer, Received};
-use crate::tls::names_of;
+use crate::tls::{Holder, Revocations, Server};
 
 /// Bytes that are encrypted at once, at most: one record's worth. So much, and what the handshake itself says, is all that
 /// can wait here for the socket.
@@ -14,27 +15,50 @@ const SEND_BYTES_MAX: usize = 16 * 1024;
 /// Reads of the socket in one call. Each brings 4 kB or so, which rustls sees to.
 const READS_MAX: usize = 16;
 
+/// Why a connection does not begin whose certificate was taken back.
+pub(super) const REVOKED: &str = "the client's certificate is revoked";
+
 /// A session over a socket.
 #[derive(Debug)]
 pub(in crate::mqtt) struct Tls<S> {
     session: ServerConnection,
     socket: S,
     fault: Option<Fault>,
+    revocations: Arc<Revocations>,
+    /// Which version of them has nothing against the client's certificate.
+    cleared_by: Option<u64>,
 }
 
 impl<S> Tls<S> {
-    pub(super) fn new(session: ServerConnection, socket: S) -> Self {
-        Self { session, socket, fault: None }
+    /// Begins a session with whatever the server shows now.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub(super) fn begin(server: &Server, socket: S) -> io::Result<Self> {
+        let session = server.session().map_err(io::Error::other)?;
+        Ok(Self { session, socket, fault: None, revocations: Arc::clone(server.revocations()), cleared_by: None })
     }
 
     pub(super) fn below_mut(&mut self) -> &mut S {
         &mut self.socket
     }
 
-    /// The names of the client's certificate, if it showed one.
-    pub(super) fn certificate_names(&self) -> Vec<Box<str>> {
+    /// Whose certificate the client showed, if it showed one.
+    pub(super) fn holder(&self) -> Option<Holder> {
         let shown = self.session.peer_certificates().and_then(<[_]>::first);
-        shown.filter(|_| !self.session.is_handshaking()).map(names_of).unwrap_or_default()
+        shown.filter(|_| !self.session.is_handshaking()).and_then(Holder::of)
+    }
+
+    /// Whether the client showed a certificate that was revoked before the handshake, or since. Costs next to nothing as long as
+    /// nothing new is known.
+    pub(super) fn is_revoked(&mut self) -> bool {
+        let version = Some(self.revocations.version());
+        if self.session.is_handshaking() || self.cleared_by == version {
+            return false;
+        }
+        let is_revoked = self.session.peer_certificates().is_some_and(|chain| self.revocations.have_any(chain));
+        self.cleared_by = version.filter(|_| !is_revoked);
+        is_revoked
     }
 }
 
@@ -141,6 +165,13 @@ fn what_failed(error: &Error) -> &'static str {
         }
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "the client's certificate is of no authority in `client_ca`"
+        }
+        Error::InvalidCertificate(CertificateError::Revoked) => REVOKED,
+        Error::InvalidCertificate(CertificateError::UnknownRevocationStatus) => {
+            "no list in `client_revocations` is of the authority of the client's certificate"
+        }
+        Error::InvalidCertRevocationList(_) => {
+            "the list in `client_revocations` is not good for the authority of the client's certificate"
         }
         Error::InvalidCertificate(_) => "the client's certificate is not good",
         Error::AlertReceived(_) => "the client refused",

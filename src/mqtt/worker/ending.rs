@@ -9,6 +9,8 @@ use super::pump::READS_IN_A_ROW_MAX;
 use super::{TICKS_PER_S, Tick, Worker};
 use crate::mqtt::close::Close;
 use crate::mqtt::connection::{Phase, ReadOutcome};
+use crate::mqtt::ingest;
+
 /// How long a closed connection may take to hang up.
 const LINGER: Tick = 2 * TICKS_PER_S;
 
@@ -73,7 +75,7 @@ impl Worker {
         self.lingering -= 1;
     }
 
-    /// Ends what took too long. One pass over all connections instead of a timer for each.
+    /// Ends what took too long, and publishes wills that waited long enough. One pass over all connections instead of a timer for each.
     pub(super) fn sweep(&mut self) {
         self.swept = Instant::now();
         let now = self.context.now_tick;
@@ -94,17 +96,19 @@ impl Worker {
                         && !connection.is_paused
                         && now - connection.heard_at > connection.silence_max;
                     let is_blocked = connection.blocked_since.is_some_and(|since| now - since > WRITE_BLOCKED_MAX);
-                    let lapsed = || connection.session.as_ref()?.lapsed(self.context.now);
                     match (is_silent, is_blocked) {
                         (true, _) => Some(Close::KeepAliveTimeout),
                         (_, true) => Some(Close::WriteTimeout),
-                        _ => lapsed(),
+                        _ => connection.lapsed(self.context.now),
                     }
                 }
             };
             if let Some(why) = why {
                 timed_out.push((key as u32, connection.phase, why));
             }
+        }
+        while let Some(will) = self.context.wills.due(now) {
+            ingest::publish_will(&mut self.context, &will);
         }
         for (key, phase, why) in timed_out {
             if phase == Phase::Lingering {
@@ -113,10 +117,12 @@ impl Worker {
                 self.close(key, why);
             }
         }
+        // Nothing else may wake it for the wills.
+        self.context.outbox.flush();
     }
 
     /// Reads no more, waits for what was read to be durable and acknowledged, and says goodbye. Wills on ingest topics, which
-    /// the goodbye makes due, are waited for as well.
+    /// the goodbye makes due, are waited for as well, and so are those that waited for their clients.
     pub(super) fn drain(mut self, events: &mut Events) {
         self.is_stopping = true;
         let deadline = Instant::now() + DRAIN;
@@ -124,6 +130,9 @@ impl Worker {
         let keys: Vec<u32> = self.connections.iter().map(|(key, _)| key as u32).collect();
         for key in keys {
             self.close(key, Close::Stopping);
+        }
+        while let Some(will) = self.context.wills.any() {
+            ingest::publish_will(&mut self.context, &will);
         }
         self.drain_outbox(events, deadline);
         if !self.context.outbox.is_empty() {

@@ -29,12 +29,13 @@ use super::outbox::Outbox;
 use super::router::{FromRouter, Router};
 use super::stats::{Stats, Tally};
 use super::transport::Transport;
+use super::wills::Wills;
 use crate::auth::{Authority, Verdict};
 use crate::clock::Clock;
 use crate::pipeline::{Batch, Ingress};
 use crate::units::TimestampMs;
 
-/// Coarse time since the worker's start, for everything that times out.
+/// Coarse time since the workers' start, for everything that times out.
 pub(super) type Tick = u32;
 
 /// Ticks in a second.
@@ -64,6 +65,7 @@ pub(super) struct Context {
     pub(super) outbox: Outbox,
     pub(super) router: Router,
     pub(super) clients: Arc<Clients>,
+    pub(super) wills: Arc<Wills>,
     pub(super) authority: Authority,
     /// Of all workers.
     pub(super) mailboxes: Arc<[Arc<Mailbox>]>,
@@ -95,14 +97,15 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(poll: Poll, clock: Clock, stats: Arc<Stats>, context: Context) -> Self {
+    /// Ticks count from `started` on, for all workers of a door alike.
+    pub(super) fn new(poll: Poll, clock: Clock, started: Instant, stats: Arc<Stats>, context: Context) -> Self {
         let buffer = vec![0; READ_BYTES + context.config.packet_bytes_max];
         Self {
             poll,
             mailbox: Arc::clone(&context.mailboxes[context.worker]),
             clock,
             stats,
-            started: Instant::now(),
+            started,
             swept: Instant::now(),
             connections: Slab::new(),
             next_generation: 0,
@@ -170,7 +173,8 @@ impl Worker {
         if !self.unfinished.is_empty() {
             return Some(Duration::ZERO);
         }
-        (!self.connections.is_empty()).then(|| SWEEP.saturating_sub(self.swept.elapsed()))
+        let is_idle = self.connections.is_empty() && self.context.wills.is_empty();
+        (!is_idle).then(|| SWEEP.saturating_sub(self.swept.elapsed()))
     }
 
     fn read_clocks(&mut self) {
@@ -186,8 +190,9 @@ impl Worker {
             connection.is_peer_closed |= event.is_read_closed() || event.is_error();
             self.serve(key);
             // A paused connection is not read, and would not tell that nobody is there any more.
-            if (event.is_error() || event.is_write_closed())
-                && self.connections.get(key as usize).is_some_and(|connection| connection.is_paused)
+            let is_broken = event.is_error() || event.is_write_closed();
+            if let Some(connection) = self.connections.get_mut(key as usize).filter(|connection| connection.is_paused)
+                && (is_broken || (event.is_read_closed() && connection.has_given_up()))
             {
                 self.close(key, Close::Lost);
             }

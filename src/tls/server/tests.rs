@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use rustls::SupportedProtocolVersion;
+use rustls::{CertRevocationListError, CertificateError, ClientConnection, HandshakeKind, SupportedProtocolVersion};
 use tempfile::tempdir;
 
 use super::*;
@@ -35,7 +35,7 @@ fn shake_hands(server: &mut ServerConnection, client: &mut rustls::ClientConnect
 
 /// The certificate that a client is shown.
 fn shown(server: &Server, authority: &Authority, version: &'static SupportedProtocolVersion) -> Vec<u8> {
-    let (mut session, mut client) = (server.session().unwrap(), authority.client(None, version));
+    let (mut session, mut client) = (server.session().unwrap(), authority.session(None, version));
     shake_hands(&mut session, &mut client).unwrap();
     assert!(!session.is_handshaking());
     client.peer_certificates().unwrap()[0].to_vec()
@@ -51,7 +51,7 @@ fn both_versions_are_spoken() {
 #[test]
 fn clients_show_certificates_as_they_are_asked_to() {
     let (directory, authority) = (tempdir().unwrap(), Authority::new());
-    let (good, foreign) = (authority.sign("truck-7"), Authority::new().sign("truck-7"));
+    let (good, foreign) = (authority.sign("truck-7", &[]), Authority::new().sign("truck-7", &[]));
     let cases: [(ClientCertificates, Option<&Pair>, bool, usize); 8] = [
         (ClientCertificates::None, None, true, 0),
         (ClientCertificates::None, Some(&good), true, 0),
@@ -65,16 +65,105 @@ fn clients_show_certificates_as_they_are_asked_to() {
     for version in [&TLS12, &TLS13] {
         for (asked, pair, is_good, names) in cases {
             let server = authority.server(directory.path(), asked);
-            let (mut session, mut client) = (server.session().unwrap(), authority.client(pair, version));
+            let (mut session, mut client) = (server.session().unwrap(), authority.session(pair, version));
             let shaken = shake_hands(&mut session, &mut client);
             assert_eq!(shaken.is_ok(), is_good, "{asked:?} {pair:?} {version:?}: {shaken:?}");
             let shown = session
                 .peer_certificates()
                 .filter(|_| is_good)
-                .map_or(Vec::new(), |chain| crate::tls::names_of(&chain[0]));
+                .map_or(Vec::new(), |chain| crate::tls::Holder::of(&chain[0]).unwrap().names);
             assert_eq!(shown, vec!["truck-7".into(); names], "{asked:?} {pair:?}");
         }
     }
+}
+
+#[test]
+fn a_client_is_refused_that_is_revoked_or_of_which_no_list_tells() {
+    let (authority, other) = (Authority::with_name("ours"), Authority::new());
+    let [good, revoked] = ["truck-7", "truck-8"].map(|name| authority.sign(name, &[]));
+    let stranger = other.sign("truck-9", &[]);
+    let directory = tempdir().unwrap();
+    let files = authority.files(directory.path(), &authority.sign_host(), ClientCertificates::Optional);
+    fs::write(&files.client_ca, [&*authority.certificate, &other.certificate].concat()).unwrap();
+    let refused = |error| Err(rustls::Error::InvalidCertificate(error));
+    let (of_one, of_both) =
+        (authority.revoke(&[&revoked]), [authority.revoke(&[&revoked]), other.revoke(&[])].concat());
+    // A list that somebody else signed in the authority's name says nothing.
+    let forged = Authority::with_name("ours").revoke(&[]);
+    let unknown = || refused(CertificateError::UnknownRevocationStatus);
+    let bad_signature = || Err(CertRevocationListError::BadSignature.into());
+    let cases: [(&str, [Result<(), rustls::Error>; 3]); 3] = [
+        (&of_one, [Ok(()), refused(CertificateError::Revoked), unknown()]),
+        (&of_both, [Ok(()), refused(CertificateError::Revoked), Ok(())]),
+        (&forged, [bad_signature(), bad_signature(), unknown()]),
+    ];
+    let server = Server::load(files).unwrap();
+    for (list, expected) in cases {
+        fs::write(directory.path().join("revoked.pem"), list).unwrap();
+        server.reload().unwrap();
+        for (pair, expected) in [&good, &revoked, &stranger].into_iter().zip(expected) {
+            for version in [&TLS12, &TLS13] {
+                let (mut session, mut client) = (server.session().unwrap(), authority.session(Some(pair), version));
+                assert_eq!(shake_hands(&mut session, &mut client), expected, "{version:?}");
+            }
+        }
+    }
+    // Whoever shows none is not asked.
+    assert!(shake_hands(&mut server.session().unwrap(), &mut authority.session(None, &TLS13)).is_ok());
+}
+
+#[test]
+fn a_session_is_not_resumed_with_a_certificate_that_was_revoked_since() {
+    let (directory, authority) = (tempdir().unwrap(), Authority::new());
+    let server = authority.server(directory.path(), ClientCertificates::Required);
+    let pair = authority.sign("truck-7", &[]);
+    for version in [&TLS12, &TLS13] {
+        fs::write(directory.path().join("revoked.pem"), authority.revoke(&[])).unwrap();
+        server.reload().unwrap();
+        let config = authority.client(Some(&pair), &[version]);
+        let again = || {
+            let mut client = ClientConnection::new(Arc::clone(&config), "localhost".try_into().unwrap()).unwrap();
+            let shaken = shake_hands(&mut server.session().unwrap(), &mut client);
+            shaken.map(|()| client.handshake_kind().unwrap())
+        };
+        assert_eq!(again(), Ok(HandshakeKind::Full));
+        assert_eq!(again(), Ok(HandshakeKind::Resumed), "{version:?}");
+        fs::write(directory.path().join("revoked.pem"), authority.revoke(&[&pair])).unwrap();
+        server.reload().unwrap();
+        assert_eq!(again(), Err(CertificateError::Revoked.into()), "{version:?}");
+    }
+}
+
+#[test]
+fn certificates_are_revoked_whatever_is_wrong_with_the_servers_own() {
+    let (directory, authority) = (tempdir().unwrap(), Authority::new());
+    let server = authority.server(directory.path(), ClientCertificates::Required);
+    let [one, other] = ["truck-7", "truck-8"].map(|name| authority.sign(name, &[]));
+    let is_revoked = |pair: &Pair| {
+        let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+        server.revocations().have_any(&[certificate])
+    };
+    assert!(!is_revoked(&one));
+    let before = server.revocations().version();
+    fs::write(directory.path().join("server.key"), "no key").unwrap();
+    fs::write(directory.path().join("revoked.pem"), authority.revoke(&[&one])).unwrap();
+    assert_eq!(server.reload().unwrap_err().part(), Part::Key);
+    assert!(is_revoked(&one) && !is_revoked(&other));
+    assert!(server.revocations().version() > before);
+    assert_eq!(server.revocations().count(), 1);
+    // A list that cannot be read takes nothing back.
+    fs::write(directory.path().join("revoked.pem"), "no list").unwrap();
+    assert_eq!(server.reload().unwrap_err().part(), Part::ClientRevocations);
+    assert!(is_revoked(&one));
+}
+
+#[test]
+fn a_list_is_overdue_from_its_next_update_on() {
+    let (directory, authority) = (tempdir().unwrap(), Authority::new());
+    let server = authority.server(directory.path(), ClientCertificates::Required);
+    let now = crate::clock::Clock::System.now();
+    assert!(!server.revocations().are_overdue(now));
+    assert!(server.revocations().are_overdue(now.saturating_add_ms(25 * 60 * 60 * 1_000)));
 }
 
 #[test]
@@ -82,7 +171,7 @@ fn a_new_pair_is_taken_whole_or_not_at_all() {
     let (directory, authority) = (tempdir().unwrap(), Authority::new());
     let server = authority.server(directory.path(), ClientCertificates::None);
     let first = shown(&server, &authority, &TLS13);
-    let next = authority.sign("localhost");
+    let next = authority.sign_host();
     fs::write(directory.path().join("server.pem"), &next.certificate).unwrap();
     let error = server.reload().unwrap_err();
     assert!(matches!(error, Error::Mismatched { .. }), "{error}");
@@ -92,7 +181,7 @@ fn a_new_pair_is_taken_whole_or_not_at_all() {
     server.reload().unwrap();
     assert_ne!(shown(&server, &authority, &TLS13), first);
     // A session that began before goes on with what it began with.
-    let (mut session, mut client) = (before, authority.client(None, &TLS13));
+    let (mut session, mut client) = (before, authority.session(None, &TLS13));
     shake_hands(&mut session, &mut client).unwrap();
     assert_eq!(client.peer_certificates().unwrap()[0].to_vec(), first);
 }
@@ -100,8 +189,9 @@ fn a_new_pair_is_taken_whole_or_not_at_all() {
 #[test]
 fn what_is_wrong_with_a_file_is_told_with_its_path() {
     let authority = Authority::new();
-    let other_key = authority.sign("localhost").key;
-    let cases: [(&str, Option<&str>, Part, &str); 8] = [
+    let other_key = authority.sign_host().key;
+    let garbage = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
+    let cases: [(&str, Option<&str>, Part, &str); 12] = [
         ("server.pem", None, Part::Certificate, "server.pem cannot be read: No such file"),
         ("server.key", None, Part::Key, "server.key cannot be read: No such file"),
         ("ca.pem", None, Part::ClientCa, "ca.pem cannot be read: No such file"),
@@ -114,11 +204,20 @@ fn what_is_wrong_with_a_file_is_told_with_its_path() {
             Part::Certificate,
             "server.pem cannot be used: ",
         ),
+        ("revoked.pem", None, Part::ClientRevocations, "revoked.pem cannot be read: No such file"),
+        ("revoked.pem", Some(""), Part::ClientRevocations, "revoked.pem holds no list of revoked certificates"),
+        ("revoked.pem", Some(garbage), Part::ClientRevocations, "revoked.pem cannot be used: "),
+        (
+            "revoked.pem",
+            Some(&authority.certificate),
+            Part::ClientRevocations,
+            "revoked.pem holds no list of revoked certificates",
+        ),
         ("server.key", Some(&other_key), Part::Key, "server.key is not the key of the certificate in "),
     ];
     for (name, content, part, expected) in cases {
         let directory = tempdir().unwrap();
-        let files = authority.files(directory.path(), &authority.sign("localhost"), ClientCertificates::Required);
+        let files = authority.files(directory.path(), &authority.sign_host(), ClientCertificates::Required);
         let path = directory.path().join(name);
         match content {
             Some(content) => fs::write(path, content).unwrap(),

@@ -87,6 +87,38 @@ fn each_role_publishes_and_subscribes_where_it_may_and_nowhere_else() {
 }
 
 #[test]
+fn each_role_leaves_its_will_where_it_may_publish_and_nowhere_else() {
+    let mut guarded = Guarded::start(&[]);
+    let all = credentials(&mut guarded);
+    let mut hears = open(&guarded, Version::V4, &all[3], "hears");
+    hears.send(&mqtt::subscribe(Version::V4, "tenant/acme/#", 1, 1)).unwrap();
+    hears.expect(SUBACK);
+    let mut left = 0;
+    for (version, (role, shown)) in
+        VERSIONS.into_iter().flat_map(|version| all.iter().enumerate().map(move |who| (version, who)))
+    {
+        let refused = if version == Version::V5 { NOT_AUTHORIZED } else { 5 };
+        for (topic, may) in PUBLISHES {
+            let what = format!("{version:?} role {role} leaves a will on {topic}");
+            let user = if role == 0 { "d1" } else { "" };
+            let mut client = Client::open(guarded.rhumb.mqtt(), version);
+            let will = (topic, &*native_fix(left + 1));
+            client.send(&mqtt::connect_with_will_as(version, "testator", will, (user, shown))).unwrap();
+            assert_eq!(client.expect(CONNACK).connack_code(), if may[role] { 0 } else { refused }, "{what}");
+            client.hang_up();
+            if may[role] {
+                left += 1;
+                // Nothing that was refused is heard before it.
+                assert_eq!(hears.expect(PUBLISH).topic(), topic, "{what}");
+            }
+        }
+    }
+    assert_eq!(left, 2 * (2 + 2 + 5));
+    open(&guarded, Version::V4, &all[3], "last").publish_acked("tenant/acme/end", "of the test", 3);
+    assert_eq!(hears.expect(PUBLISH).topic(), "tenant/acme/end");
+}
+
+#[test]
 fn nothing_crosses_from_one_tenant_to_another() {
     let mut guarded = Guarded::start(&[]);
     let [acme, globex] = ["acme", "globex"].map(|tenant| guarded.token(tenant, "ops_admin", &["--sub", "ann"]));
@@ -133,7 +165,8 @@ fn a_will_is_published_only_where_its_client_may() {
         ("tenant/acme/driver/d1/status", 0),
     ] {
         let mut client = Client::open(guarded.rhumb.mqtt(), Version::V4);
-        client.send(&mqtt::connect_with_will_as("testator", topic, "gone", ("d1", &device))).unwrap();
+        let connect = mqtt::connect_with_will_as(Version::V4, "testator", (topic, "gone"), ("d1", &device));
+        client.send(&connect).unwrap();
         assert_eq!(client.expect(CONNACK).connack_code(), code, "{topic}");
         client.hang_up();
     }

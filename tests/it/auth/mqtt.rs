@@ -331,3 +331,20 @@ fn what_no_rule_allows_any_more_is_not_delivered_to_a_session_of_before() {
         assert_serves(&mut client);
     }
 }
+
+#[test]
+fn the_password_of_whoever_hung_up_is_not_checked() {
+    let mut guarded = Guarded::start(&[]);
+    guarded.device("acme", "d1");
+    let shown = || Shown { client_id: "c", user: Some("acme/d1"), password: Some("wrong"), ..Shown::default() };
+    for _ in 0..60 {
+        drop(Client::open_as(guarded.rhumb.mqtt(), Version::V5, shown()));
+    }
+    // Each check takes some 20 ms, of which two are under way at once.
+    crate::support::wait_for("all to be done with", || {
+        let left_out = guarded.metric("rhumb_auth_checks_abandoned_total");
+        (left_out + guarded.failures("bad_password") == 60.0).then_some(())
+    });
+    let left_out = guarded.metric("rhumb_auth_checks_abandoned_total");
+    assert!(left_out >= 30.0, "{left_out} of 60");
+}

@@ -268,12 +268,22 @@ pub(crate) fn connect_with_will(client_id: &str, topic: &str, payload: &str) -> 
     packet(0x10, &body)
 }
 
-/// The same with a user name and a password.
-pub(crate) fn connect_with_will_as(client_id: &str, topic: &str, payload: &str, who: (&str, &str)) -> Vec<u8> {
+/// The same of either version, with a user name and a password.
+pub(crate) fn connect_with_will_as(
+    version: Version,
+    client_id: &str,
+    (topic, payload): (&str, &str),
+    who: (&str, &str),
+) -> Vec<u8> {
     let mut body = Vec::new();
     text(&mut body, b"MQTT");
-    body.extend_from_slice(&[Version::V4 as u8, 0xCE, 0, 60]);
-    for field in [client_id, topic, payload, who.0, who.1] {
+    body.extend_from_slice(&[version as u8, 0xCE, 0, 60]);
+    // Properties of the connection and of the will.
+    let none: &[u8] = if version == Version::V5 { &[0] } else { &[] };
+    body.extend_from_slice(none);
+    text(&mut body, client_id.as_bytes());
+    body.extend_from_slice(none);
+    for field in [topic, payload, who.0, who.1] {
         text(&mut body, field.as_bytes());
     }
     packet(0x10, &body)

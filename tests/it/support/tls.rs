@@ -1,38 +1,39 @@
 //! Certificates, and a client that speaks TLS.
 
-use std::io::{self, Write};
+#[path = "../../../src/tls/testing/authority.rs"]
+mod authority;
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ALL_VERSIONS, ClientConnection, StreamOwned};
 
+use self::authority::Pair;
 use super::PATIENCE;
 use super::mqtt::{self, CONNACK, Packet, Version};
 
 /// An authority, and the files of what it signed.
 pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    signer: authority::Authority,
     dir: tempfile::TempDir,
+    /// By the names of their files.
+    signed: Mutex<HashMap<String, Pair>>,
 }
 
 impl Authority {
     /// A new one, with a certificate for this machine.
     pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "the tests' authority");
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), &pem).unwrap();
-        let authority = Self { issuer: Issuer::new(params, key), pem, dir };
+        let (signer, dir) = (authority::Authority::new(), tempfile::tempdir().unwrap());
+        std::fs::write(dir.path().join("ca.pem"), &signer.certificate).unwrap();
+        let authority = Self { signer, dir, signed: Mutex::default() };
         authority.renew();
+        authority.revoke(&[]);
         authority
     }
 
@@ -48,13 +49,25 @@ impl Authority {
 
     /// The same into `FILE.pem` and `FILE.key`, for a name that is no file's.
     pub(crate) fn sign_into(&self, file: &str, name: &str, hosts: &[&str]) {
-        let hosts: Vec<String> = hosts.iter().map(|host| host.to_string()).collect();
-        let mut params = CertificateParams::new(hosts).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
+        self.write(file, self.signer.sign(name, hosts));
+    }
+
+    /// Signs a certificate with this common name into `NAME.pem` and `NAME.key` that ends so long from now.
+    pub(crate) fn sign_for(&self, file: &str, name: &str, lifetime: Duration) {
+        self.write(file, self.signer.sign_for(name, &[], lifetime));
+    }
+
+    /// Says that these certificates, and no others, are revoked.
+    pub(crate) fn revoke(&self, files: &[&str]) {
+        let signed = self.signed.lock().unwrap();
+        let pairs: Vec<&Pair> = files.iter().map(|file| &signed[*file]).collect();
+        std::fs::write(self.path("revoked.pem"), self.signer.revoke(&pairs)).unwrap();
+    }
+
+    fn write(&self, file: &str, pair: Pair) {
+        std::fs::write(self.path(&format!("{file}.key")), &pair.key).unwrap();
+        std::fs::write(self.path(&format!("{file}.pem")), &pair.certificate).unwrap();
+        self.signed.lock().unwrap().insert(file.to_owned(), pair);
     }
 
     /// A file of its folder.
@@ -73,7 +86,12 @@ impl Authority {
             .iter()
             .map(|listener| format!("{listener}.listen=127.0.0.1:0"))
             .collect();
-        for (key, name) in [("certificate", "server.pem"), ("key", "server.key"), ("client_ca", "ca.pem")] {
+        for (key, name) in [
+            ("certificate", "server.pem"),
+            ("key", "server.key"),
+            ("client_ca", "ca.pem"),
+            ("client_revocations", "revoked.pem"),
+        ] {
             sets.push(format!("mqtt.tls.{key}={}", self.text(name)));
         }
         sets
@@ -86,21 +104,9 @@ impl Authority {
 
     /// The same, showing the certificate in these files.
     pub(crate) fn connect_as(&self, address: SocketAddr, file: Option<&str>) -> io::Result<TlsClient> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let config = match file {
-            None => builder.with_no_client_auth(),
-            Some(file) => {
-                let certificate = CertificateDer::from_pem_file(self.path(&format!("{file}.pem"))).unwrap();
-                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{file}.key"))).unwrap();
-                builder.with_client_auth_cert(vec![certificate], key).unwrap()
-            }
-        };
-        let session = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+        let pair = file.map(|file| self.signed.lock().unwrap()[file].clone());
+        let config = self.signer.client(pair.as_ref(), ALL_VERSIONS);
+        let session = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
         let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut stream = StreamOwned::new(session, socket);
@@ -126,6 +132,37 @@ impl TlsClient {
     /// Sends bytes, whatever they are.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).and_then(|()| self.0.flush()).unwrap();
+    }
+
+    /// Becomes a WebSocket, with these further headers in the request.
+    pub(crate) fn become_websocket(&mut self, further: &str) {
+        let request = format!(
+            "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Protocol: mqtt\r\n{further}\r\n"
+        );
+        self.send(request.as_bytes());
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap();
+            response.push(byte[0]);
+        }
+        assert!(response.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&response));
+    }
+
+    /// Sends a packet in a frame of a WebSocket, masked with zeros.
+    pub(crate) fn send_framed(&mut self, packet: &[u8]) {
+        let length = u16::try_from(packet.len()).unwrap().to_be_bytes();
+        self.send(&[&[0x82, 0x80 | 126, length[0], length[1], 0, 0, 0, 0], packet].concat());
+    }
+
+    /// The next packet, which is in a short frame of its own.
+    pub(crate) fn expect_framed(&mut self, kind: u8) -> Packet {
+        let mut header = [0; 2];
+        self.0.read_exact(&mut header).unwrap();
+        assert!(header[0] == 0x82 && header[1] < 126, "{header:?}");
+        self.expect(kind)
     }
 
     /// The next packet; `None` once the connection is closed.

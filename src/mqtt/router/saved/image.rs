@@ -55,9 +55,9 @@ impl Namespace {
         session.expires_at =
             if expiry_s_max == u32::MAX { expires_at } else { expires_at.min(turn.now.after_s(expiry_s_max)) };
         session.will = will;
-        session.away_since = turn.now;
         session.received.extend(received);
         session.outgoing = Outgoing::restored(VecDeque::from(in_flight), pkid_last);
+        session.count(turn);
         for queued in queue {
             session.queue(queued, turn);
         }
@@ -70,6 +70,7 @@ impl Namespace {
                 turn.shared.subscribed(&self.mount);
             }
         }
+        self.go_away(key, turn);
         key
     }
 }

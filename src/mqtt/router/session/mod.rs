@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::away::Departure;
+use super::latest::Offers;
 use super::link::{LinkId, Outbox, Window};
 use super::message::{Message, Ms};
 use super::scan::Scan;
 use super::share::Readiness;
 use super::turn::Turn;
 use super::will::{PendingWill, Will};
-use super::{Flow, FromRouter, Offer};
+use super::{Flow, FromRouter, Latest, Mount, Offer};
 use crate::mqtt::codec::{Publish, PublishProperties, ServerPacket, Subscription, Version, encode};
 
 pub(super) use self::outgoing::{Answer, Flying, Next, Outgoing, Stage};
@@ -79,15 +81,27 @@ impl Wanted {
 /// Latest fixes that a subscription asked for.
 pub(super) struct Backlog {
     pub(super) filter: Arc<str>,
-    pub(super) offers: Box<dyn Iterator<Item = Offer> + Send>,
+    /// What is left of them, from the first look on.
+    pub(super) offers: Option<Offers>,
     /// Most QoS of their deliveries.
     pub(super) qos: u8,
     /// 0: none.
     pub(super) identifier: u32,
 }
 
-/// Latest fixes that are looked up at once.
-const OFFERS_AT_ONCE: usize = 64;
+impl Backlog {
+    /// One of them.
+    fn queued(&self, (topic, payload): Offer) -> Queued {
+        let qos = OFFER_QOS.min(self.qos);
+        Queued {
+            message: Arc::new(Message::fix(topic, payload, qos)),
+            qos,
+            retain: true,
+            identifiers: if self.identifier == 0 { Box::default() } else { Box::new([self.identifier]) },
+            share: None,
+        }
+    }
+}
 
 /// The quality of service of a latest fix; a subscription may lower it.
 const OFFER_QOS: u8 = 1;
@@ -100,7 +114,7 @@ pub(super) struct Session {
     /// By filter, share group and all.
     pub(super) subscriptions: HashMap<Arc<str>, Subscribed, foldhash::fast::RandomState>,
     pub(super) outgoing: Outgoing,
-    /// What of its queue is counted among what waits for all.
+    /// What of what it holds for its client is counted among what is held for all.
     pub(super) counted_bytes: usize,
     /// Retained messages that subscriptions asked for, to be looked up as their client takes them.
     pub(super) wanted: VecDeque<Wanted>,
@@ -111,8 +125,8 @@ pub(super) struct Session {
     /// Packet ids of the client's publishes at QoS 2 that it has not released [MQTT-4.3.3-10].
     pub(super) received: HashSet<u16, foldhash::fast::RandomState>,
     pub(super) will: Option<PendingWill>,
-    /// Since when its client is away, if it is; from a restart on at the most.
-    pub(super) away_since: Ms,
+    /// When its client left, if it is away.
+    pub(super) departure: Option<Departure>,
     /// When it ends, while its client is away.
     pub(super) expires_at: Ms,
     /// The soonest time that the timers look at it.
@@ -133,21 +147,17 @@ impl Session {
             latest: VecDeque::new(),
             received: HashSet::default(),
             will: None,
-            away_since: Ms::NEVER,
+            departure: None,
             expires_at: Ms::NEVER,
             looked_at: Ms::NEVER,
         }
     }
 
-    /// How soon a message would be sent that comes now.
-    pub(super) fn readiness(&self) -> Readiness {
-        match &self.client {
-            None => Readiness::Away,
-            Some(client) if client.paused_since.is_none() && self.outgoing.has_room(client.receive_maximum) => {
-                Readiness::Now
-            }
-            Some(_) => Readiness::Later,
-        }
+    /// How soon a message would be sent that comes now, if so many bytes may be [held at once](Turn::bytes_at_once_max).
+    pub(super) fn readiness(&self, bytes_max: usize) -> Readiness {
+        let Some(client) = &self.client else { return Readiness::Away };
+        let goes_at_once = client.paused_since.is_none() && self.outgoing.has_room(client.receive_maximum, bytes_max);
+        if goes_at_once { Readiness::Now } else { Readiness::Later }
     }
 
     /// Takes a message for the client, to be sent now or when its turn comes. At QoS 0 it is not kept for one that is away.
@@ -162,16 +172,16 @@ impl Session {
 
     /// Has a message wait, and whatever has to give way for it be lost.
     pub(super) fn queue(&mut self, queued: Queued, turn: &mut Turn) {
-        let goes_at_once = self.readiness() == Readiness::Now;
+        let goes_at_once = self.readiness(turn.bytes_at_once_max()) == Readiness::Now;
         let bounds = if goes_at_once { turn.queue_bounds_at_once() } else { turn.queue_bounds(self.counted_bytes) };
-        let lost = self.outgoing.queue.push(queued, bounds);
+        let lost = self.outgoing.push(queued, bounds);
         turn.lost(lost);
         self.count(turn);
     }
 
-    /// Has what waits now counted among what waits for all.
-    fn count(&mut self, turn: &mut Turn) {
-        let bytes = self.outgoing.queue.bytes();
+    /// Has what it holds now counted among what is held for all.
+    pub(super) fn count(&mut self, turn: &mut Turn) {
+        let bytes = self.outgoing.bytes();
         turn.queue_bytes = turn.queue_bytes - self.counted_bytes + bytes;
         self.counted_bytes = bytes;
     }
@@ -181,10 +191,21 @@ impl Session {
         self.send(turn);
         self.count(turn);
         let may_go_on = self.client.as_ref().is_some_and(|client| client.paused_since.is_none());
-        if may_go_on && !self.is_looking && !self.wanted.is_empty() && self.outgoing.retained.is_empty() {
+        let has_more = !self.wanted.is_empty() || self.may_look_up_latest();
+        if may_go_on
+            && !self.is_looking
+            && has_more
+            && !self.outgoing.has_retained()
+            && self.outgoing.has_bytes(turn.bytes_at_once_max())
+        {
             self.is_looking = true;
-            turn.lookups.push_back(self.address);
+            turn.lookups.push(self.address);
         }
+    }
+
+    /// Latest fixes come after all that came meanwhile, so that none is older than what the client has.
+    fn may_look_up_latest(&self) -> bool {
+        !self.latest.is_empty() && self.wanted.is_empty() && self.outgoing.is_idle()
     }
 
     fn send(&mut self, turn: &mut Turn) {
@@ -193,10 +214,7 @@ impl Session {
         {
             let (version, bytes_max, receive_maximum) =
                 (client.version, client.packet_bytes_max, client.receive_maximum);
-            if self.outgoing.is_idle() {
-                self.look_up_latest();
-            }
-            let Some(next) = self.outgoing.next(receive_maximum) else { return };
+            let Some(next) = self.outgoing.next(receive_maximum, turn.config.queue_bytes_max) else { return };
             let (queued, pkid, dup) = match next {
                 Next::Release { pkid } => {
                     self.answer(ServerPacket::PubRel { pkid, reason: 0 }, turn);
@@ -216,25 +234,22 @@ impl Session {
         }
     }
 
-    /// Takes some of the latest fixes that were asked for: after all that came meanwhile, so that none is older than what the
-    /// client has.
-    fn look_up_latest(&mut self) {
-        while let Some(backlog) = self.latest.front_mut() {
-            let Backlog { offers, qos, identifier, .. } = backlog;
-            let qos = OFFER_QOS.min(*qos);
-            let identifiers: Box<[u32]> = if *identifier == 0 { Box::default() } else { Box::new([*identifier]) };
-            let queued = offers.take(OFFERS_AT_ONCE).map(|(topic, payload)| Queued {
-                message: Arc::new(Message::fix(topic, payload, qos)),
-                qos,
-                retain: true,
-                identifiers: identifiers.clone(),
-                share: None,
-            });
-            self.outgoing.retained.extend(queued);
-            if !self.outgoing.retained.is_empty() {
-                return;
+    /// Looks up some of the latest fixes that were asked for, when their time has come; each driver that is looked at takes one of
+    /// the steps.
+    pub(super) fn look_up_latest(&mut self, mount: &Mount, steps: &mut usize, latest: &dyn Latest) {
+        if !self.may_look_up_latest() {
+            return;
+        }
+        while *steps > 0
+            && self.outgoing.takes_retained()
+            && let Some(backlog) = self.latest.front_mut()
+        {
+            *steps -= 1;
+            match backlog.offers.get_or_insert_with(|| latest.matching(mount, &backlog.filter)).next() {
+                Some(Some(offer)) => self.outgoing.push_retained(backlog.queued(offer)),
+                Some(None) => {}
+                None => drop(self.latest.pop_front()),
             }
-            self.latest.pop_front();
         }
     }
 
@@ -306,9 +321,10 @@ mod tests {
 
     #[test]
     fn a_session_is_as_cheap_as_the_configuration_says() {
-        // With its entries by client id and by owner, and with the client id three times.
-        let entries = size_of::<ClientName>() + 2 * size_of::<(Box<str>, u32)>() + size_of::<(Box<str>, Vec<u32>)>();
-        let bytes = size_of::<Session>() + entries;
+        // With its entries by client id, by owner and among those that are away.
+        let names = size_of::<ClientName>() + size_of::<(Box<str>, u32)>() + size_of::<(Box<str>, u64, usize)>();
+        let places = size_of::<(Departure, u32)>() + size_of::<(u64, Departure, u32)>();
+        let bytes = size_of::<Session>() + names + places;
         assert!(bytes <= 800, "{bytes}");
     }
 }

@@ -3,10 +3,16 @@
 
 use std::collections::VecDeque;
 
-use super::queue::{Queue, Queued};
+use super::queue::{Bounds, Queue, Queued};
 
 /// Deliveries in flight at most, whatever the client's receive maximum.
 const IN_FLIGHT_MAX: usize = 1_000;
+
+/// Retained messages that a session has waiting before more are looked up for it.
+const RETAINED_AT_ONCE: usize = 64;
+
+/// Most memory for them, bytes, and one message more.
+const RETAINED_BYTES_AT_ONCE: usize = 64 << 10;
 
 /// How far a delivery at QoS 1 or 2 is.
 #[derive(Clone, Debug)]
@@ -22,6 +28,16 @@ pub(in crate::mqtt::router) enum Stage {
 pub(in crate::mqtt::router) struct Flying {
     pub(in crate::mqtt::router) pkid: u16,
     pub(in crate::mqtt::router) stage: Stage,
+}
+
+impl Flying {
+    /// What it is counted as: a message that the client has is not held any more.
+    fn bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Sent(queued) => queued.message.bytes(),
+            Stage::Released => 0,
+        }
+    }
 }
 
 /// What ends a delivery.
@@ -51,9 +67,13 @@ pub(in crate::mqtt::router) enum Next {
 pub(in crate::mqtt::router) struct Outgoing {
     pub(in crate::mqtt::router) queue: Queue,
     /// Retained messages that a subscription asked for, a few at a time, before all that is queued.
-    pub(in crate::mqtt::router) retained: VecDeque<Queued>,
+    retained: VecDeque<Queued>,
+    /// What these are counted as together.
+    retained_bytes: usize,
     /// In the order of their sending.
     in_flight: VecDeque<Flying>,
+    /// What these are counted as together.
+    in_flight_bytes: usize,
     /// How many of these, from the front, were sent on the present connection.
     sent: usize,
     pkid_last: u16,
@@ -64,7 +84,23 @@ pub(in crate::mqtt::router) struct Outgoing {
 impl Outgoing {
     /// As it was when it was saved.
     pub(in crate::mqtt::router) fn restored(in_flight: VecDeque<Flying>, pkid_last: u16) -> Self {
-        Self { in_flight, pkid_last, ..Self::default() }
+        let in_flight_bytes = in_flight.iter().map(Flying::bytes).sum();
+        Self { in_flight, in_flight_bytes, pkid_last, ..Self::default() }
+    }
+
+    /// What the session holds for its client is counted as: what waits, and what was sent and is not answered.
+    pub(in crate::mqtt::router) fn bytes(&self) -> usize {
+        self.queue.bytes() + self.in_flight_bytes
+    }
+
+    /// Has a message wait, and tells how many were lost for it: that one itself if there is no room to be made. Of the bytes
+    /// there are only those that nothing in flight takes.
+    pub(in crate::mqtt::router) fn push(&mut self, queued: Queued, bounds: Bounds) -> usize {
+        // At QoS 0 with nothing before it, it is not in anybody's way for long.
+        let taken = if queued.qos == 0 && self.is_idle() { 0 } else { self.in_flight_bytes };
+        // What waited before may stay.
+        let bytes_max = bounds.bytes_max.saturating_sub(taken).max(self.queue.bytes());
+        self.queue.push(queued, Bounds { bytes_max, ..bounds })
     }
 
     pub(in crate::mqtt::router) fn in_flight(&self) -> impl Iterator<Item = &Flying> {
@@ -75,9 +111,36 @@ impl Outgoing {
         self.pkid_last
     }
 
-    /// Whether a message that comes now could be sent now.
-    pub(in crate::mqtt::router) fn has_room(&self, receive_maximum: u16) -> bool {
-        self.is_idle() && self.sent < window(receive_maximum)
+    /// Has a retained message that was looked up wait, before all that is queued.
+    pub(in crate::mqtt::router) fn push_retained(&mut self, queued: Queued) {
+        self.retained_bytes += queued.message.bytes();
+        self.retained.push_back(queued);
+    }
+
+    /// Whether some are waiting.
+    pub(in crate::mqtt::router) fn has_retained(&self) -> bool {
+        !self.retained.is_empty()
+    }
+
+    /// Whether more of them may be looked up.
+    pub(in crate::mqtt::router) fn takes_retained(&self) -> bool {
+        self.retained.len() < RETAINED_AT_ONCE && self.retained_bytes < RETAINED_BYTES_AT_ONCE
+    }
+
+    /// Whether a message that comes now could be sent now, by a session that may hold so many bytes.
+    pub(in crate::mqtt::router) fn has_room(&self, receive_maximum: u16, bytes_max: usize) -> bool {
+        self.is_idle() && self.is_open(receive_maximum, bytes_max)
+    }
+
+    /// Whether another may be in flight. Half of the bytes are for what waits, so that of a client that answers nothing the newer
+    /// messages are kept.
+    fn is_open(&self, receive_maximum: u16, bytes_max: usize) -> bool {
+        self.sent < window(receive_maximum) && self.has_bytes(bytes_max)
+    }
+
+    /// Whether what is in flight leaves some of so many bytes to others that are to be.
+    pub(in crate::mqtt::router) fn has_bytes(&self, bytes_max: usize) -> bool {
+        self.in_flight_bytes <= bytes_max / 2
     }
 
     /// Whether everything is sent.
@@ -90,11 +153,12 @@ impl Outgoing {
         self.sent = 0;
     }
 
-    /// The next to send, if the window has room for it. At QoS 1 and 2 it is in flight from here.
-    pub(in crate::mqtt::router) fn next(&mut self, receive_maximum: u16) -> Option<Next> {
-        let is_open = self.sent < window(receive_maximum);
+    /// The next to send, if the window has room for it, for a session that may hold so many bytes. At QoS 1 and 2 it is in flight
+    /// from here.
+    pub(in crate::mqtt::router) fn next(&mut self, receive_maximum: u16, bytes_max: usize) -> Option<Next> {
         if let Some(again) = self.in_flight.get(self.sent) {
-            if !is_open {
+            // It is held in any case.
+            if self.sent >= window(receive_maximum) {
                 return None;
             }
             self.sent += 1;
@@ -103,13 +167,21 @@ impl Outgoing {
                 Stage::Released => Next::Release { pkid: again.pkid },
             });
         }
-        let may_go = |queued: &mut Queued| queued.qos == 0 || is_open;
-        let queued =
-            if self.retained.is_empty() { self.queue.pop(is_open)? } else { self.retained.pop_front_if(may_go)? };
+        let is_open = self.is_open(receive_maximum, bytes_max);
+        let queued = if self.retained.is_empty() {
+            self.queue.pop(is_open)?
+        } else {
+            // These were not counted before, and come one by one if what waits leaves no room for them.
+            let is_open = is_open && (self.in_flight.is_empty() || self.bytes() <= bytes_max);
+            let retained = self.retained.pop_front_if(|queued| queued.qos == 0 || is_open)?;
+            self.retained_bytes -= retained.message.bytes();
+            retained
+        };
         if queued.qos == 0 {
             return Some(Next::AtMostOnce(queued));
         }
         let pkid = self.free_pkid();
+        self.in_flight_bytes += queued.message.bytes();
         self.in_flight.push_back(Flying { pkid, stage: Stage::Sent(queued.clone()) });
         self.sent += 1;
         Some(Next::Publish { queued, pkid, dup: false })
@@ -120,8 +192,7 @@ impl Outgoing {
     pub(in crate::mqtt::router) fn take_back(&mut self, pkid: u16) {
         let Some(last) = self.sent.checked_sub(1) else { return };
         if self.in_flight.get(last).is_some_and(|flying| flying.pkid == pkid) {
-            self.in_flight.remove(last);
-            self.sent = last;
+            self.land(last);
         }
     }
 
@@ -136,8 +207,13 @@ impl Outgoing {
                     _ => false,
                 }
         });
-        let Some(place) = place else { return false };
-        self.in_flight.remove(place);
+        place.is_some_and(|place| self.land(place))
+    }
+
+    /// Ends a delivery that was sent on the present connection.
+    fn land(&mut self, place: usize) -> bool {
+        let Some(flying) = self.in_flight.remove(place) else { return false };
+        self.in_flight_bytes -= flying.bytes();
         self.sent -= 1;
         true
     }
@@ -150,6 +226,7 @@ impl Outgoing {
             return false;
         }
         // From here on the message is the client's.
+        self.in_flight_bytes -= flying.bytes();
         flying.stage = Stage::Released;
         true
     }
@@ -181,134 +258,4 @@ fn window(receive_maximum: u16) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-    use proptest::prelude::*;
-
-    use super::super::queue::Bounds;
-    use super::*;
-    use crate::mqtt::router::message::{Message, Ms};
-
-    const BOUNDS: Bounds = Bounds { messages_max: 100_000, bytes_max: usize::MAX };
-
-    fn queue(outgoing: &mut Outgoing, qos: u8) {
-        let message = Message {
-            topic: "a".into(),
-            payload: Bytes::new(),
-            qos,
-            retain: false,
-            publisher: 1,
-            expires_at: Ms::NEVER,
-            properties: None,
-        };
-        let queued =
-            Queued { message: Arc::new(message), qos, retain: false, identifiers: Box::default(), share: None };
-        outgoing.queue.push(queued, BOUNDS);
-    }
-
-    /// Packet ids that are sent, with DUP and PUBREL told.
-    fn send(outgoing: &mut Outgoing, receive_maximum: u16) -> Vec<(u16, &'static str)> {
-        std::iter::from_fn(|| outgoing.next(receive_maximum))
-            .map(|next| match next {
-                Next::AtMostOnce(_) => (0, ""),
-                Next::Publish { pkid, dup, .. } => (pkid, if dup { "dup" } else { "" }),
-                Next::Release { pkid } => (pkid, "release"),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_window_holds_and_qos_0_needs_none() {
-        let mut outgoing = Outgoing::default();
-        for qos in [0, 1, 2, 1, 0] {
-            queue(&mut outgoing, qos);
-        }
-        assert_eq!(send(&mut outgoing, 2), [(0, ""), (1, ""), (2, "")]);
-        assert!(!outgoing.complete(2, Answer::Acknowledged) && !outgoing.complete(9, Answer::Acknowledged));
-        assert!(outgoing.complete(1, Answer::Acknowledged) && !outgoing.complete(1, Answer::Acknowledged));
-        assert_eq!(send(&mut outgoing, 2), [(3, ""), (0, "")]);
-        assert!(!outgoing.has_room(2) && outgoing.has_room(3));
-    }
-
-    #[test]
-    fn qos_2_goes_its_two_ways() {
-        let mut outgoing = Outgoing::default();
-        queue(&mut outgoing, 2);
-        queue(&mut outgoing, 2);
-        send(&mut outgoing, 9);
-        assert!(!outgoing.complete(1, Answer::Completed), "before PUBREC");
-        assert!(outgoing.release(1) && outgoing.release(1) && !outgoing.release(3));
-        assert!(!outgoing.complete(1, Answer::Refused), "behind PUBREC");
-        assert!(outgoing.complete(1, Answer::Completed));
-        assert!(outgoing.complete(2, Answer::Refused));
-        assert_eq!(outgoing.in_flight().count(), 0);
-    }
-
-    #[test]
-    fn what_was_not_answered_is_sent_again_within_the_window() {
-        let mut outgoing = Outgoing::default();
-        for qos in [1, 2, 1, 1] {
-            queue(&mut outgoing, qos);
-        }
-        send(&mut outgoing, 3);
-        outgoing.release(2);
-        outgoing.begin_again();
-        assert!(!outgoing.complete(3, Answer::Acknowledged), "not sent on this connection");
-        assert_eq!(send(&mut outgoing, 2), [(1, "dup"), (2, "release")]);
-        assert!(outgoing.complete(1, Answer::Acknowledged));
-        assert_eq!(send(&mut outgoing, 2), [(3, "dup")]);
-        assert!(outgoing.complete(2, Answer::Completed) && outgoing.complete(3, Answer::Acknowledged));
-        assert_eq!(send(&mut outgoing, 2), [(4, "")]);
-    }
-
-    #[test]
-    fn what_was_not_sent_after_all_frees_its_place() {
-        let mut outgoing = Outgoing::default();
-        queue(&mut outgoing, 1);
-        queue(&mut outgoing, 1);
-        let Some(Next::Publish { pkid, .. }) = outgoing.next(1) else { panic!("nothing to send") };
-        outgoing.take_back(pkid);
-        assert_eq!(send(&mut outgoing, 1), [(2, "")]);
-        queue(&mut outgoing, 1);
-        assert_eq!(send(&mut outgoing, 2), [(3, "")]);
-        outgoing.begin_again();
-        let Some(Next::Publish { pkid: 2, dup: true, .. }) = outgoing.next(1) else { panic!("not sent again") };
-        outgoing.take_back(0);
-        assert_eq!(send(&mut outgoing, 1), [], "nothing had that id");
-        outgoing.take_back(2);
-        assert_eq!(send(&mut outgoing, 1), [(3, "dup")]);
-        assert_eq!(outgoing.in_flight().count(), 1);
-    }
-
-    #[test]
-    fn ids_that_were_never_answered_are_passed_over() {
-        let flying = |pkid| Flying { pkid, stage: Stage::Released };
-        let mut outgoing = Outgoing::restored([65_534, 65_535, 1, 3].map(flying).into(), 65_533);
-        queue(&mut outgoing, 1);
-        queue(&mut outgoing, 1);
-        let sent = send(&mut outgoing, 100);
-        assert_eq!(sent[4..], [(2, ""), (4, "")]);
-    }
-
-    proptest! {
-        /// However they are answered, and however often the ids go around, none is in flight twice.
-        #[test]
-        fn packet_ids_are_free(answers in prop::collection::vec(any::<prop::sample::Index>(), 1..400), begin in 64_000..=u16::MAX) {
-            let mut outgoing = Outgoing::restored(VecDeque::new(), begin);
-            for answer in answers {
-                for _ in 0..20 {
-                    queue(&mut outgoing, 1);
-                }
-                send(&mut outgoing, 50);
-                let mut pkids: Vec<u16> = outgoing.in_flight().map(|flying| flying.pkid).collect();
-                let answered = *answer.get(&pkids);
-                pkids.sort_unstable();
-                pkids.dedup();
-                prop_assert!(pkids.len() == outgoing.in_flight().count() && !pkids.contains(&0));
-                prop_assert!(outgoing.complete(answered, Answer::Acknowledged));
-            }
-        }
-    }
-}
+mod tests;

@@ -68,43 +68,6 @@ fn bounds_are_answered_with_quota_exceeded() {
     two.hears_nothing();
 }
 
-/// A client's name as the door has it.
-fn owned(owner: &str, client_id: &str) -> String {
-    format!("{owner}\0{client_id}")
-}
-
-#[test]
-fn one_owner_takes_no_room_but_its_own() {
-    let router = start_with(Config { sessions_per_owner_max: 3, sessions_max: 6, ..Config::default() });
-    let device = |client_id: &str| client_with(&router, &owned("truck-7\0device", client_id), kept);
-    let is_kept = |client_id: &str| router.has_session(&Mount::Open, &owned("truck-7\0device", client_id));
-    let staying = device("staying");
-    staying.subscribe("a", 1);
-    for number in 0..20 {
-        drop(device(&number.to_string()));
-    }
-    assert_eq!(router.sessions(), 3);
-    assert!(is_kept("19") && is_kept("18") && !is_kept("17") && !is_kept("0"), "the longest away went first");
-    let (second, third) = (device("18"), device("19"));
-    assert!(second.session_present && third.session_present);
-    let (attach, inbox, _) = attach(&owned("truck-7\0device", "fourth"));
-    let link = router.attach(attach).unwrap();
-    assert_eq!(inbox.recv_timeout(SOON), Ok(FromRouter::Closed(CloseReason::QuotaExceeded)), "none of them is away");
-    drop(link);
-    let others: Vec<_> = (0..3).map(|number| client(&router, &owned(&format!("van-{number}"), "c"))).collect();
-    others[0].publish(message("a", 1, "still there"));
-    assert_eq!(staying.payload(), "still there");
-    // All are taken now: who has one that is away makes room with it, and nobody else's goes.
-    drop(second);
-    let (attach, inbox, _) = super::attach(&owned("van-9", "c"));
-    let link = router.attach(attach).unwrap();
-    assert_eq!(inbox.recv_timeout(SOON), Ok(FromRouter::Closed(CloseReason::QuotaExceeded)));
-    drop(link);
-    assert!(is_kept("18"));
-    drop(device("fifth"));
-    assert!(is_kept("fifth") && !is_kept("18") && is_kept("19"));
-}
-
 #[test]
 fn who_falls_too_far_behind_loses_the_oldest() {
     let router = start_with(Config { queue_messages_max: 10, ..Config::default() });
@@ -125,7 +88,7 @@ fn who_falls_too_far_behind_loses_the_oldest() {
 #[test]
 fn with_all_memory_used_up_everybody_has_an_even_share() {
     // A message with its topic of 1 byte is counted as 96 bytes more than its payload.
-    let config = Config { total_queue_bytes_max: 10_000, total_retained_bytes_max: 3_000, ..Config::default() };
+    let config = Config { total_queue_bytes_max: 11_000, total_retained_bytes_max: 3_000, ..Config::default() };
     let router = start_with(config);
     let (publisher, online) = (client(&router, "p"), client(&router, "online"));
     let payload = "x".repeat(903);
@@ -136,15 +99,20 @@ fn with_all_memory_used_up_everybody_has_an_even_share() {
         drop(away);
         for _ in 0..count {
             publisher.publish(message(name, 1, &payload));
-            assert_eq!(online.payload().len(), 903, "who takes its messages at once needs no share");
+            assert_eq!(online.payload().len(), 903, "who answers its messages at once needs no share");
         }
     }
-    // The first had all of it and keeps it, and the share of each of four is 2,500 bytes.
+    // The first had all of it but what was on its way to another, and keeps it. The share of each of four is 2,750 bytes.
     let received = |name| {
         let again = client_with(&router, name, kept);
-        std::iter::from_fn(|| again.inbox.recv_timeout(QUIET).ok())
-            .filter(|it| matches!(it, FromRouter::Packet(ServerPacket::Publish(_))))
-            .count()
+        std::iter::from_fn(|| match again.inbox.recv_timeout(QUIET).ok()? {
+            FromRouter::Packet(ServerPacket::Publish(publish)) => {
+                again.send(ClientPacket::PubAck { pkid: publish.pkid });
+                Some(())
+            }
+            other => panic!("{other:?} is no PUBLISH"),
+        })
+        .count()
     };
     publisher.publish(message("h", 1, &payload));
     assert_eq!((received("h"), received("m")), (10, 2));
@@ -160,6 +128,45 @@ fn with_all_memory_used_up_everybody_has_an_even_share() {
     assert_eq!(unretained("hoarding", &["a", "b", "c", "d"]), 1);
     assert_eq!(unretained("modest", &["a", "b"]), 1, "three namespaces, and 1,000 bytes for each");
     assert_eq!(unretained("hoarding", &["a", "d"]), 1, "what it has it may replace");
+}
+
+#[test]
+fn who_never_acknowledges_holds_no_more_than_its_bytes() {
+    // A message with its topic of 1 byte is counted as 97 bytes more than its payload.
+    let router = start_with(Config { queue_bytes_max: 10_000, total_queue_bytes_max: 20_000, ..Config::default() });
+    let publisher = client(&router, "p");
+    let payload = |number: usize| format!("{number:0903}");
+    let held = |name: &str| {
+        let silent = client_with(&router, name, kept);
+        silent.subscribe(name, 1);
+        for number in 0..50 {
+            publisher.publish(message(name, 1, &payload(number)));
+        }
+        let mut sent = Vec::new();
+        while let Ok(FromRouter::Packet(ServerPacket::Publish(publish))) = silent.inbox.recv_timeout(QUIET) {
+            sent.push(String::from_utf8(publish.payload.to_vec()).unwrap());
+        }
+        (silent, sent)
+    };
+    let numbers = |numbers: std::ops::Range<usize>| numbers.map(payload).collect::<Vec<_>>();
+    let (silent, sent) = held("s");
+    assert_eq!(sent, numbers(0..6), "half of the bytes, and the one beyond");
+    assert_eq!(router.messages_dropped(), 50 - 10, "four more wait");
+    drop(silent);
+    let again = client_with(&router, "s", kept);
+    let all: Vec<_> = (0..10).map(|_| again.payload()).collect();
+    assert_eq!(all, [numbers(0..6), numbers(46..50)].concat(), "what was sent before, and the newest");
+    again.hears_nothing();
+    drop(again);
+
+    // Several of them have no more than all may have.
+    let before = router.messages_dropped();
+    let silent: Vec<_> = ["x", "y", "z", "u", "v"].into_iter().map(held).collect();
+    let counts: Vec<_> = silent.iter().map(|(_, sent)| sent.len()).collect();
+    let lost = usize::try_from(router.messages_dropped() - before).unwrap();
+    assert_eq!(counts[..2], [6, 6], "10,000 bytes each");
+    assert!(counts[2..].iter().all(|count| (1..=4).contains(count)), "{counts:?}: a share is 2,857 to 4,000 bytes");
+    assert_eq!(5 * 50 - lost, 10 + 10 + counts[2..].iter().sum::<usize>());
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! The latest fixes, offered as retained messages.
 
+use std::sync::atomic::AtomicUsize;
+
 use super::*;
 
 /// Drivers of one tenant.
 struct Fleet(usize);
 
 impl Latest for Fleet {
-    fn matching(&self, mount: &Mount, filter: &str) -> Box<dyn Iterator<Item = Offer> + Send> {
+    fn matching(&self, mount: &Mount, filter: &str) -> Offers {
         let count = if *mount == Mount::Open && filter.contains("fix/") { self.0 } else { 0 };
-        Box::new((0..count).map(|number| (format!("fix/{number}").into(), Bytes::from(number.to_string()))))
+        Box::new((0..count).map(|number| Some((format!("fix/{number}").into(), Bytes::from(number.to_string())))))
     }
 }
 
@@ -60,4 +62,55 @@ fn who_unsubscribes_is_offered_no_more() {
         offered += 1;
     }
     assert!(offered < 100, "{offered}: only what was looked up before");
+}
+
+/// Looks that the router takes.
+#[derive(Default)]
+struct Looks {
+    /// At drivers of a tenant that has no end of them, and nothing to offer.
+    endless: AtomicUsize,
+    /// How many those were at the first and at the last look at another tenant.
+    meanwhile: [AtomicUsize; 2],
+}
+
+/// How many fixes the other tenant has.
+const MODEST: usize = 1_000;
+
+struct Endless(Arc<Looks>);
+
+impl Latest for Endless {
+    fn matching(&self, mount: &Mount, _: &str) -> Offers {
+        let looks = Arc::clone(&self.0);
+        if *mount == Mount::Tenant(TenantId::new("endless").unwrap()) {
+            return Box::new(std::iter::repeat_with(move || {
+                looks.endless.fetch_add(1, Ordering::Relaxed);
+                None
+            }));
+        }
+        Box::new((0..MODEST).map(move |number| {
+            let endless = looks.endless.load(Ordering::Relaxed);
+            looks.meanwhile[usize::from(number > 0)].store(endless, Ordering::Relaxed);
+            Some((format!("fix/{number}").into(), Bytes::from(number.to_string())))
+        }))
+    }
+}
+
+#[test]
+fn nobody_waits_for_what_another_tenant_has_looked_up() {
+    let looks = Arc::new(Looks::default());
+    let latest: Arc<dyn Latest> = Arc::new(Endless(Arc::clone(&looks)));
+    let surroundings = Surroundings { latest: Some(latest), ..Surroundings::default() };
+    let router = Router::start(Config::default(), surroundings).unwrap();
+    let greedy: Vec<_> =
+        (0..100).map(|number| client_with(&router, &number.to_string(), in_tenant("endless"))).collect();
+    greedy.iter().for_each(|client| client.subscribe("fix/+", 0));
+    let modest = client_with(&router, "m", in_tenant("modest"));
+    modest.subscribe("fix/+", 0);
+    for number in 0..MODEST {
+        assert_eq!(modest.payload(), number.to_string());
+    }
+    let [first, last] = [0, 1].map(|place| looks.meanwhile[place].load(Ordering::Relaxed));
+    // Sixteen turns for the one, and as many of 256 looks for all of the others together.
+    assert!(last - first <= 20 * 256, "{} looks at the endless", last - first);
+    assert!(last > first, "which were looked at all the same");
 }

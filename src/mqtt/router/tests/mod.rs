@@ -4,6 +4,7 @@ mod delivery;
 mod failure;
 mod latest;
 mod restart;
+mod room;
 mod session;
 
 use std::cell::RefCell;
@@ -62,6 +63,7 @@ fn attach(client_id: &str) -> (Attach, Receiver<FromRouter>, Arc<AtomicBool>) {
         version: Version::V5,
         clean_start: true,
         session_expiry_s: 0,
+        may_subscribe: Box::new(|_| true),
         will: None,
         receive_maximum: u16::MAX,
         unreleased_max: u16::MAX,

@@ -191,3 +191,36 @@ fn a_shared_subscriber_that_leaves_with_messages_unanswered_harms_nobody() {
     publisher.publish(message("a", 1, "alive"));
     assert_eq!(listener.payload(), "alive");
 }
+
+#[test]
+fn a_kept_session_loses_what_its_client_may_not_subscribe_to_any_more() {
+    let router = start();
+    let publisher = client(&router, "p");
+    let kept_subscriber = client_with(&router, "s", kept);
+    for filter in ["a/#", "b", "$share/g/b", "c/+"] {
+        kept_subscriber.subscribe(filter, 1);
+    }
+    drop(kept_subscriber);
+    let other = client(&router, "o");
+    other.subscribe("a/#", 1);
+    let after_revocation = |attach: &mut Attach| {
+        kept(attach);
+        attach.may_subscribe = Box::new(|filter| filter == "c/+");
+    };
+    let back = client_with(&router, "s", after_revocation);
+    assert!(back.session_present);
+    assert_eq!(router.subscriptions(), 2, "its own that is left, and the other's");
+    for topic in ["a/1", "b", "c/1"] {
+        publisher.publish(message(topic, 1, topic));
+    }
+    assert_eq!((back.payload(), other.payload()), ("c/1".into(), "a/1".into()));
+    back.hears_nothing();
+    assert_eq!(back.unsubscribe("b"), [0x11], "there is none");
+    drop(back);
+    publisher.publish(message("a/2", 1, "queued for nobody but the other"));
+    let again = client_with(&router, "s", kept);
+    again.hears_nothing();
+    again.subscribe("b", 1);
+    publisher.publish(message("b", 1, "allowed again"));
+    assert_eq!(again.payload(), "allowed again");
+}

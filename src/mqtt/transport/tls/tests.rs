@@ -1,5 +1,7 @@
 //! TLS over a socket in memory, with rustls' own client at the other end.
 
+use std::fs;
+
 use rustls::ClientConnection;
 use rustls::version::{TLS12, TLS13};
 use tempfile::tempdir;
@@ -17,8 +19,8 @@ fn ends(
 ) -> (Tls<Wire>, ClientConnection) {
     let (directory, authority) = (tempdir().unwrap(), Authority::new());
     let server = authority.server(directory.path(), asked);
-    let pair = name.map(|name| authority.sign(name));
-    (Tls::new(server.session().unwrap(), Wire::default()), authority.client(pair.as_ref(), version))
+    let pair = name.map(|name| authority.sign(name, &[]));
+    (Tls::begin(&server, Wire::default()).unwrap(), authority.session(pair.as_ref(), version))
 }
 
 /// What the client has to say, as it goes over the wire.
@@ -139,17 +141,40 @@ fn what_is_no_tls_is_answered_with_an_alert() {
 }
 
 #[test]
-fn the_names_of_a_certificate_are_known_after_the_handshake() {
+fn the_holder_of_a_certificate_is_known_after_the_handshake() {
     for version in [&TLS12, &TLS13] {
         let (mut tls, mut client) = ends(ClientCertificates::Optional, Some("truck-7"), version);
-        assert!(tls.certificate_names().is_empty());
+        assert_eq!(tls.holder(), None);
         assert_eq!(shake_hands(&mut tls, &mut client), None);
-        assert_eq!(tls.certificate_names(), ["truck-7".into()]);
+        assert_eq!(tls.holder().unwrap().names, ["truck-7".into()]);
         let (mut tls, mut client) = ends(ClientCertificates::Optional, None, version);
         assert_eq!(shake_hands(&mut tls, &mut client), None);
-        assert!(tls.certificate_names().is_empty());
+        assert_eq!(tls.holder(), None);
         let (mut tls, mut client) = ends(ClientCertificates::Required, None, version);
         let fault = Fault::Tls("the client showed no certificate");
         assert_eq!(shake_hands(&mut tls, &mut client), Some(Ended::Faulty(fault)));
+    }
+}
+
+#[test]
+fn a_certificate_that_is_revoked_while_the_connection_lasts_is_told() {
+    for version in [&TLS12, &TLS13] {
+        let (directory, authority) = (tempdir().unwrap(), Authority::new());
+        let server = authority.server(directory.path(), ClientCertificates::Optional);
+        let [one, other] = ["truck-7", "truck-8"].map(|name| authority.sign(name, &[]));
+        let mut connections = [Some(&one), Some(&other), None].map(|pair| {
+            let mut tls = Tls::begin(&server, Wire::default()).unwrap();
+            assert_eq!(shake_hands(&mut tls, &mut authority.session(pair, version)), None);
+            tls
+        });
+        let mut under_way = Tls::begin(&server, Wire::default()).unwrap();
+        assert_eq!(connections.each_mut().map(Tls::is_revoked), [false; 3]);
+        fs::write(directory.path().join("revoked.pem"), authority.revoke(&[&one])).unwrap();
+        server.reload().unwrap();
+        assert_eq!(connections.each_mut().map(Tls::is_revoked), [true, false, false]);
+        // One that began before, and was judged by the lists of before, is found all the same.
+        assert!(!under_way.is_revoked());
+        assert_eq!(shake_hands(&mut under_way, &mut authority.session(Some(&one), version)), None);
+        assert!(under_way.is_revoked() && under_way.is_revoked());
     }
 }

@@ -1,5 +1,7 @@
 //! The request that becomes a WebSocket (RFC 6455, section 4.2), and the answers to those that do not.
 
+use std::sync::Arc;
+
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::{Request, create_response, write_response};
 use tungstenite::http::header::{
@@ -28,13 +30,17 @@ const GET: &[u8] = b"GET ";
 const END: &[u8] = b"\r\n\r\n";
 
 /// The pages that may come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
     /// Those of this machine: where nobody is asked for credentials, a page of the web must not reach in through the browser
     /// of whoever looks at it.
     Local,
-    /// All of them: each has to show who it is.
-    Any,
+    /// All of them: each has to show who it is. A browser shows its certificate for whatever page asks, so that one counts only
+    /// for the pages of `with_certificate`, and for whoever is no page.
+    Any {
+        /// Origins as browsers send them.
+        with_certificate: Arc<[String]>,
+    },
 }
 
 /// A request under way.
@@ -51,6 +57,8 @@ pub(super) struct Answer {
     pub(super) taken: usize,
     /// What to send.
     pub(super) response: Vec<u8>,
+    /// Whether a certificate says who it is.
+    pub(super) counts_certificate: bool,
     /// Why it is no WebSocket, if it is none.
     pub(super) refused: Option<&'static str>,
 }
@@ -75,11 +83,11 @@ impl Handshake {
         let end = self.request[looked_from..].windows(END.len()).position(|bytes| bytes == END);
         let answer = match end.map(|end| looked_from + end + END.len()) {
             Some(end) => {
-                let (response, refused) = match answer(&self.request[..end], self.origins) {
-                    Ok(response) => (response, None),
-                    Err(refusal) => (refusal.response(), Some(refusal.why)),
-                };
-                Answer { taken: end - before, response, refused }
+                let taken = end - before;
+                match answer(&self.request[..end], &self.origins) {
+                    Ok((response, counts_certificate)) => Answer { taken, response, counts_certificate, refused: None },
+                    Err(refusal) => refusal.answer(taken),
+                }
             }
             None => {
                 let begin = &self.request[..self.request.len().min(GET.len())];
@@ -90,7 +98,7 @@ impl Handshake {
                 } else {
                     return None;
                 };
-                Answer { taken: read.len(), response: refusal.response(), refused: Some(refusal.why) }
+                refusal.answer(read.len())
             }
         };
         Some(answer)
@@ -98,6 +106,10 @@ impl Handshake {
 }
 
 impl Refusal {
+    fn answer(self, taken: usize) -> Answer {
+        Answer { taken, response: self.response(), counts_certificate: false, refused: Some(self.why) }
+    }
+
     /// The response, which the connection does not outlive.
     fn response(self) -> Vec<u8> {
         let Self { status, why } = self;
@@ -113,13 +125,13 @@ impl Refusal {
     }
 }
 
-/// The response to a whole request.
-fn answer(bytes: &[u8], origins: Origins) -> Result<Vec<u8>, Refusal> {
+/// The response to a whole request, and whether a certificate says who asks.
+fn answer(bytes: &[u8], origins: &Origins) -> Result<(Vec<u8>, bool), Refusal> {
     let refused = |status, why| Err(Refusal { status, why });
     let bad = |why| Refusal { status: StatusCode::BAD_REQUEST, why };
     let unreadable = bad("the request cannot be read");
     let (_, request) = Request::try_parse(bytes).ok().flatten().ok_or(unreadable)?;
-    if origins == Origins::Local && !is_of_this_machine(&request) {
+    if *origins == Origins::Local && !is_of_this_machine(&request) {
         return refused(StatusCode::FORBIDDEN, "without authentication only this machine's hosts and pages are served");
     }
     if request.uri().path() != PATH {
@@ -142,7 +154,18 @@ fn answer(bytes: &[u8], origins: Origins) -> Result<Vec<u8>, Refusal> {
     response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let mut written = Vec::new();
     write_response(&mut written, &response).map_err(|_| unreadable)?;
-    Ok(written)
+    Ok((written, origins.count_certificate(&request)))
+}
+
+impl Origins {
+    /// Whether a certificate was shown by whoever asks, and not by a browser for a page of somebody else's.
+    fn count_certificate(&self, request: &Request) -> bool {
+        let Self::Any { with_certificate } = self else { return true };
+        let is_meant = |origin: &HeaderValue| {
+            with_certificate.iter().any(|meant| origin.as_bytes().eq_ignore_ascii_case(meant.as_bytes()))
+        };
+        request.headers().get_all(ORIGIN).iter().all(is_meant)
+    }
 }
 
 /// The members of a header that is a list.

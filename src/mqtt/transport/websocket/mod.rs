@@ -45,6 +45,8 @@ pub(in crate::mqtt) struct WebSocket<L> {
     unsent: Vec<u8>,
     /// How much of that it has.
     sent: usize,
+    /// Whether a certificate below says who it is.
+    counts_certificate: bool,
     /// A close frame went into `unsent`; none may follow it.
     has_said_close: bool,
 }
@@ -57,12 +59,14 @@ impl<L> WebSocket<L> {
             frame_bytes_max: frame::BYTES_MAX.max(packet_bytes_max as u64),
             unsent: Vec::new(),
             sent: 0,
+            counts_certificate: false,
             has_said_close: false,
         }
     }
 
-    pub(super) fn below(&self) -> &L {
-        &self.below
+    /// The layer below, if a certificate that was shown there says who it is: not for every page.
+    pub(super) fn below_with_certificate(&self) -> Option<&L> {
+        self.counts_certificate.then_some(&self.below)
     }
 
     pub(super) fn below_mut(&mut self) -> &mut L {
@@ -82,6 +86,7 @@ impl<L: Layer> WebSocket<L> {
         let Phase::Asked(handshake) = &mut self.phase else { return 0 };
         let Some(answer) = handshake.take(read) else { return read.len() };
         self.unsent.extend_from_slice(&answer.response);
+        self.counts_certificate = answer.counts_certificate;
         self.phase = match answer.refused {
             Some(why) => Phase::Refused(Fault::Handshake(why)),
             None => Phase::Open(Inbound::new(self.frame_bytes_max)),

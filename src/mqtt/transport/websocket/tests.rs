@@ -127,13 +127,42 @@ fn what_is_no_request_for_mqtt_is_told_so() {
     }
 }
 
+fn pages_of(with_certificate: &[&str]) -> Origins {
+    Origins::Any { with_certificate: with_certificate.iter().map(|origin| (*origin).to_owned()).collect() }
+}
+
+#[test]
+fn a_certificate_counts_for_whoever_is_no_page_and_for_pages_that_are_named() {
+    let named = pages_of(&["https://fleet.example", "https://fleet.example:8443"]);
+    let cases: [(&Origins, &[&str], bool); 10] = [
+        (&named, &[], true),
+        (&named, &["https://fleet.example"], true),
+        (&named, &["HTTPS://Fleet.Example:8443"], true),
+        (&named, &["http://fleet.example"], false),
+        (&named, &["https://fleet.example.evil.example"], false),
+        (&named, &["null"], false),
+        (&named, &["https://fleet.example", "https://evil.example"], false),
+        (&pages_of(&[]), &["https://fleet.example"], false),
+        (&pages_of(&[]), &["http://localhost"], false),
+        (&Origins::Local, &["http://localhost"], true),
+    ];
+    for (origins, shown, counts) in cases {
+        let headers: String = shown.iter().map(|origin| format!("Origin: {origin}\r\n")).collect();
+        let mut websocket = WebSocket::new(Wire::default(), origins.clone(), 1_000);
+        assert!(websocket.below_with_certificate().is_none(), "nothing is known yet");
+        websocket.below.put(REQUEST.replace("Upgrade: websocket", &format!("{headers}Upgrade: websocket")).as_bytes());
+        assert_eq!(read_all(&mut websocket, 1_000), (Vec::new(), None), "every page may show who it is");
+        assert_eq!(websocket.below_with_certificate().is_some(), counts, "{origins:?} {shown:?}");
+    }
+}
+
 #[test]
 fn pages_come_in_from_here_or_where_all_have_to_show_who_they_are() {
     let foreign = REQUEST
         .replace("Upgrade: websocket", "Origin: https://fleet.example\r\nUpgrade: websocket")
         .replace("localhost:8083", "broker.example");
     let own = REQUEST.replace("Upgrade: websocket", "Origin: http://localhost:3000\r\nUpgrade: websocket");
-    for (request, origins) in [(own, Origins::Local), (foreign, Origins::Any)] {
+    for (request, origins) in [(own, Origins::Local), (foreign, pages_of(&[]))] {
         let mut websocket = WebSocket::new(Wire::default(), origins, 1_000);
         websocket.below.put(request.as_bytes());
         assert_eq!(read_all(&mut websocket, 1_000), (Vec::new(), None));

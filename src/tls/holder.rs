@@ -1,19 +1,38 @@
-//! The names that a certificate gives its holder.
+//! What a certificate says of its holder.
 
 use rustls::pki_types::CertificateDer;
-use x509_cert::Certificate;
+use x509_cert::certificate::{Certificate, TbsCertificate};
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
+use crate::units::TimestampMs;
+
 /// Alternative names that are looked at; further ones are passed over.
 const ALTERNATIVES_MAX: usize = 64;
 
-/// The common name first, then the alternative names that are DNS names, URIs or mail addresses, in their order, each once.
-/// Addresses and other kinds name no driver and are passed over; so are alternative names that cannot be read.
-pub fn names_of(certificate: &CertificateDer<'_>) -> Vec<Box<str>> {
-    let Ok(certificate) = Certificate::from_der(certificate) else { return Vec::new() };
-    let certificate = certificate.tbs_certificate();
+/// Whom a certificate names, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The common name first, then the alternative names that are DNS names, URIs or mail addresses, in their order, each once.
+    /// Addresses and other kinds name no driver and are passed over; so are alternative names that cannot be read.
+    pub names: Vec<Box<str>>,
+    /// From when on the certificate is no good: the second after its `notAfter`, which is its last (RFC 5280, 4.1.2.5).
+    pub ends_at: TimestampMs,
+}
+
+impl Holder {
+    /// Reads a certificate; `None` if it is none.
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let certificate = Certificate::from_der(certificate).ok()?;
+        let certificate = certificate.tbs_certificate();
+        let last_s = certificate.validity().not_after.to_unix_duration().as_secs();
+        let ends_at_ms = i64::try_from(last_s).ok()?.checked_add(1)?.checked_mul(1_000)?;
+        Some(Self { names: names_of(certificate), ends_at: TimestampMs(ends_at_ms) })
+    }
+}
+
+fn names_of(certificate: &TbsCertificate) -> Vec<Box<str>> {
     let mut names: Vec<Box<str>> = Vec::new();
     if let Ok(Some(name)) = certificate.subject().common_name() {
         names.push(name.value().into());
@@ -50,7 +69,7 @@ mod tests {
         }
         params.subject_alt_names = alternatives;
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        names_of(certificate.der()).into_iter().map(String::from).collect()
+        Holder::of(certificate.der()).unwrap().names.into_iter().map(String::from).collect()
     }
 
     #[test]
@@ -76,7 +95,20 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_ends_with_its_last_second_however_that_is_written() {
+        // The years before 2050 are a UTCTime, those from then on a GeneralizedTime; the last says that there is no end.
+        for (year, month, day, ends_at_s) in
+            [(2049, 12, 31, 2_524_521_601), (2050, 1, 1, 2_524_608_001), (9999, 12, 31, 253_402_214_401)]
+        {
+            let mut params = CertificateParams::default();
+            params.not_after = rcgen::date_time_ymd(year, month, day);
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(Holder::of(certificate.der()).unwrap().ends_at, TimestampMs(ends_at_s * 1_000), "{year}");
+        }
+    }
+
+    #[test]
     fn what_is_no_certificate_names_nobody() {
-        assert!(names_of(&CertificateDer::from(vec![0x30, 0x82, 0xFF])).is_empty());
+        assert_eq!(Holder::of(&CertificateDer::from(vec![0x30, 0x82, 0xFF])), None);
     }
 }
