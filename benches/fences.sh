@@ -4,7 +4,7 @@
 #
 #   benches/fences.sh > benches/results/fences-$(date +%F).md
 #
-# Takes about five minutes. Variables: ROUNDS (5), FENCES (100000), DEVICES (1000), PUBLISHES (1000000), STORE (true: the embedded
+# Takes about five minutes. Variables: ROUNDS (5), FENCES (100000), DEVICES (1000), PUBLISHES (3000000), STORE (true: the embedded
 # store is written beside it, as by default), RHUMB and LOADGEN (the binaries; built where missing), WORK (where the journal and
 # the raw results go; a new directory under /tmp by default, kept if KEEP=1).
 set -euo pipefail
@@ -16,7 +16,7 @@ MOSQUITTO=${MOSQUITTO:-true}
 ROUNDS=${ROUNDS:-5}
 FENCES=${FENCES:-100000}
 DEVICES=${DEVICES:-1000}
-PUBLISHES=${PUBLISHES:-1000000}
+PUBLISHES=${PUBLISHES:-3000000}
 STORE=${STORE:-true}
 
 # On the data directory that is there.
@@ -121,7 +121,7 @@ done
 cat <<PAGE
 # Geofences: ingest with none and with $FENCES
 
-$(machine | grep -v '^- $\|^- , ')
+$(machine | sed 's/^- , /- /')
 
 $DEVICES connections from one raw generator thread on the same machine, QoS 1, 20 publishes a write, each a fix of a vehicle in a town of
 0.4 degrees; $PUBLISHES publishes, a fresh engine for each run (embedded store: $STORE). The geofences are circles, squares and corridors of

@@ -12,7 +12,7 @@ use crate::support::mqtt::Version;
 use crate::support::process::output_within;
 use crate::support::publisher::Publisher;
 use crate::support::recordings::recordings;
-use crate::support::rhumb::{Rhumb, command};
+use crate::support::rhumb::{Rhumb, command, copy_dir};
 use crate::support::{tools, topic, wait_for};
 
 /// What a replay may take on a busy machine.
@@ -280,4 +280,88 @@ fn a_recording_that_is_replayed_twice_makes_the_same_events() {
     println!("{}: {count} events of {} drivers", file.display(), once.len());
     assert!(count > 20, "{count} events");
     assert_eq!(once, twice);
+}
+
+fn run_journal(rhumb: &Rhumb, args: &[&str]) -> String {
+    let said = rhumb.run(&[&["journal"], args].concat());
+    assert!(said.status.success(), "{args:?}: {}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8(said.stdout).unwrap()
+}
+
+#[test]
+fn changes_stand_in_the_journal_and_salvage_keeps_them() {
+    let mut rhumb = Rhumb::start(&[]);
+    let body = circle(52.0, 21.0, &json!({"radius_m": 100}));
+    let version = put(&rhumb, "acme", "depot", &[], &body).json(201)["version"].clone();
+    rhumb.post("acme", "/v1/drivers/d1/location", &fix(0, 0.0)).json(202);
+    put(&rhumb, "acme", "gone", &[], &body).json(201);
+    assert_eq!(delete(&rhumb, "acme", "gone", &[]).status, 204);
+    let kept = events(&rhumb, "acme");
+    assert_eq!(rhumb.terminate().0.code(), Some(0));
+
+    let dump = run_journal(&rhumb, &["dump", "--json", "--tenant", "acme"]);
+    let lines: Vec<Value> = dump.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let changes: Vec<_> =
+        lines.iter().filter_map(|line| Some((line.get("change")?.as_str()?, line["id"].as_str()?))).collect();
+    let expected = [
+        ("geofence_rules", "rules"),
+        ("geofence_put", "depot"),
+        ("geofence_put", "gone"),
+        ("geofence_removed", "gone"),
+    ];
+    assert_eq!(changes, expected, "{dump}");
+    let made = lines.iter().find(|line| line["id"] == "depot").unwrap();
+    assert_eq!((&made["sequence"], &made["body"]["radius_m"]), (&version, &json!(100.0)));
+    assert!(!run_journal(&rhumb, &["dump", "--json", "--tenant", "other"]).contains("geofence"));
+    assert!(run_journal(&rhumb, &["dump"]).contains(" acme geofence_put depot {"));
+    let stat: Value = serde_json::from_str(&run_journal(&rhumb, &["stat", "--json"])).unwrap();
+    assert_eq!((&stat["changes"], &stat["fixes"]), (&json!(4), &json!(1)));
+
+    let salvaged = rhumb.data_dir().join("salvaged");
+    run_journal(&rhumb, &["verify", "--salvage", salvaged.to_str().unwrap()]);
+    let journal = rhumb.data_dir().join("journal");
+    std::fs::rename(&journal, rhumb.data_dir().join("journal.before")).unwrap();
+    std::fs::rename(&salvaged, &journal).unwrap();
+    std::fs::remove_dir_all(rhumb.data_dir().join("follow")).unwrap();
+    rhumb.restart();
+    assert_eq!(events(&rhumb, "acme"), kept);
+    assert_eq!(rhumb.get("acme", "/v1/geofences/depot").json(200)["version"], version);
+}
+
+#[test]
+fn geofences_of_another_journal_stop_alone_and_say_what_to_do() {
+    let mut other = Rhumb::start(&[]);
+    let body = circle(52.0, 21.0, &json!({"radius_m": 100}));
+    put(&other, "acme", "depot", &[], &body).json(201);
+    assert_eq!(other.terminate().0.code(), Some(0));
+    let mut rhumb = Rhumb::start(&[]);
+    assert_eq!(rhumb.terminate().0.code(), Some(0));
+    let follow = rhumb.data_dir().join("follow");
+    std::fs::remove_dir_all(&follow).unwrap();
+    copy_dir(&other.data_dir().join("follow"), &follow, &[]);
+    rhumb.restart_unready();
+    let reason = wait_for("/readyz to name it", || {
+        let answer = request(rhumb.admin(), "GET", "/readyz", &[], b"");
+        let said: Value = serde_json::from_slice(&answer.body).ok()?;
+        let part = said["unready"].as_array()?.iter().find(|part| part["part"] == "fences")?;
+        Some(part["reason"].as_str()?.to_owned())
+    });
+    assert!(reason.contains("is not in this journal") && reason.contains("`follow` in `data_dir`"), "{reason}");
+    // Everything else goes on.
+    rhumb.post("acme", "/v1/drivers/d1/location", &fix(0, 0.0)).json(202);
+    put(&rhumb, "acme", "depot", &[], &body).problem(503);
+
+    rhumb.kill9();
+    std::fs::remove_dir_all(&follow).unwrap();
+    rhumb.restart();
+    put(&rhumb, "acme", "depot", &[], &body).json(201);
+}
+
+#[test]
+fn without_geofences_there_are_none() {
+    let rhumb = Rhumb::start(&["fences.enabled=false"]);
+    assert_eq!(put(&rhumb, "acme", "depot", &[], "{}").status, 404);
+    rhumb.post("acme", "/v1/drivers/d1/location", &fix(0, 0.0)).json(202);
+    assert!(!rhumb.data_dir().join("follow").exists());
+    assert!(!rhumb.metrics().keys().any(|name| name.contains("geofence") || name.contains("fences")));
 }
