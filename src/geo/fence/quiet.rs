@@ -146,7 +146,7 @@ impl Growing {
         let GeoBox { south_e7, north_e7, west_e7, east_e7 } = self.area;
         let width = (f64::from(east_e7) - f64::from(west_e7)) / 1e7;
         let room_m = ROOM_M + poleward_m(width.to_radians());
-        if !(room_m < self.half_side_m) {
+        if room_m >= self.half_side_m {
             return NOWHERE;
         }
         let (room_e7, side_room_e7) = (steps(room_m), steps(ROOM_M / self.narrow));
