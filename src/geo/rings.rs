@@ -146,7 +146,7 @@ mod tests {
         let mut ring: Vec<_> = (0..vertices - 2)
             .map(|index| {
                 let step = index as f64 * 1e-4;
-                if index % 2 == 0 { [step, step] } else { [step + 10.0, step + 10.0 - 1e-5] }
+                if index.is_multiple_of(2) { [step, step] } else { [step + 10.0, step + 10.0 - 1e-5] }
             })
             .collect();
         ring.extend([[20.0, 0.0], [0.0, 0.0]]);
@@ -157,7 +157,7 @@ mod tests {
     fn the_largest_polygons_are_checked_in_bounded_time() {
         let circle = |index: usize| {
             let (sine, cosine) = (index as f64 / VERTICES_MAX as f64 * std::f64::consts::TAU).sin_cos();
-            let radius = if index % 2 == 0 { 1.0 } else { 0.999 };
+            let radius = if index.is_multiple_of(2) { 1.0 } else { 0.999 };
             [21.0 + radius * cosine, 52.0 + radius * sine]
         };
         let mut round: Vec<_> = (0..VERTICES_MAX - 1).map(circle).collect();

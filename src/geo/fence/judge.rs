@@ -132,7 +132,8 @@ impl Judge {
     /// The fences that the way may meet.
     fn find_near(&mut self, set: &FenceSet, driver: &DriverId, fix: &Fix) {
         self.near.clear();
-        for area in self.passing.boxes(fix.position) {
+        let from = self.passing.path.as_ref().map_or(fix.position, Path::from);
+        for area in boxes_of_way(from, fix.position) {
             self.near.extend(set.meeting(&area).map(|(_, slot)| slot));
         }
         self.near.extend(set.of_driver(driver));
@@ -189,22 +190,6 @@ impl Passing {
         let margin_m = fix.accuracy_m().unwrap_or_default().max(hysteresis_m).min(MARGIN_M_MAX);
         (self.path, self.time, self.position, self.margin_m) = (path, fix.time, fix.position, margin_m);
         self.told.clear();
-    }
-
-    /// The boxes that the way lies in.
-    fn boxes(&self, position: Position) -> Vec<GeoBox> {
-        let from = self.path.as_ref().map_or(position, Path::from);
-        let (south, north) = (from.latitude().min(position.latitude()), from.latitude().max(position.latitude()));
-        let east = eastwards(from.longitude(), position.longitude());
-        let poleward_m = poleward_m(east.to_radians());
-        if poleward_m > GAP_M_MAX {
-            let (south, north) = if north > 0.0 { (south, 90.0) } else { (-90.0, north) };
-            return boxes((-180.0, 180.0), (south, north));
-        }
-        let (west, east) =
-            (from.longitude().min(from.longitude() + east), from.longitude().max(from.longitude() + east));
-        let poleward = (poleward_m / EARTH_RADIUS_M).to_degrees();
-        boxes((west, east), (south - poleward, north + poleward))
     }
 
     /// What the way does to a driver who is inside (`stay`, which is not spent) or outside of the fence; the stay at its end,
@@ -337,4 +322,18 @@ impl Passing {
         });
         events.extend(self.told.drain(..).map(|told| told.event));
     }
+}
+
+/// The boxes that the way between two places lies in.
+pub(super) fn boxes_of_way(from: Position, to: Position) -> Vec<GeoBox> {
+    let (south, north) = (from.latitude().min(to.latitude()), from.latitude().max(to.latitude()));
+    let east = eastwards(from.longitude(), to.longitude());
+    let poleward_m = poleward_m(east.to_radians());
+    if poleward_m > GAP_M_MAX {
+        let (south, north) = if north > 0.0 { (south, 90.0) } else { (-90.0, north) };
+        return boxes((-180.0, 180.0), (south, north));
+    }
+    let (west, east) = (from.longitude() + east.min(0.0), from.longitude() + east.max(0.0));
+    let poleward = (poleward_m / EARTH_RADIUS_M).to_degrees();
+    boxes((west, east), (south - poleward, north + poleward))
 }

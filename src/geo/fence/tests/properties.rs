@@ -6,6 +6,7 @@ use super::model::{Model, SAMPLES, on_way};
 use super::scenes::{Scene, scene};
 use super::*;
 use crate::geo::distance_m;
+use crate::geo::fence::judge::boxes_of_way;
 use crate::geo::fence::path::Path;
 
 fn set_of(specs: &[FenceSpec]) -> FenceSet {
@@ -36,6 +37,9 @@ proptest! {
                 fence.shape.stretches(&Path::new((from, TimestampMs(0)), (to, TimestampMs(1))), &mut stretches);
                 let apart = stretches.windows(2).all(|pair| pair[0].end < pair[1].begin);
                 prop_assert!(apart && stretches.iter().all(|stretch| stretch.begin <= stretch.end), "{:?}", stretches);
+                let (way_boxes, boxes) = (boxes_of_way(from, to), fence.shape.boxes());
+                let is_met = boxes.iter().any(|area| way_boxes.iter().any(|other| area.meets(other)));
+                prop_assert!(stretches.is_empty() || is_met, "{:?} {:?} is not found", spec, (from, to));
                 for sample in 0..=SAMPLES / 20 {
                     let share = sample as f64 * 20.0 / SAMPLES as f64;
                     let place = on_way(from, to, share);
@@ -47,6 +51,7 @@ proptest! {
                         outside_m.abs() <= off_m || is_in == (outside_m < 0.0),
                         "{:?} {:?} share {} outside {} m of {} m, {:?}", spec, (from, to), share, outside_m, length_m, stretches
                     );
+                    prop_assert!(!fence.contains(place) || boxes.iter().any(|area| area.contains(place)));
                     prop_assert!(outside_m.abs() <= model.off_m() || fence.contains(place) == (outside_m < 0.0));
                     let clear_m = fence.shape.clearance_m(place, 300.0);
                     prop_assert!(place.latitude().abs() > 84.0 || clear_m <= (outside_m.abs() + model.off_m()) * 1.001, "{:?} {:?} {} {}", spec, place, clear_m, outside_m);

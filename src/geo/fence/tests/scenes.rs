@@ -82,7 +82,7 @@ fn spec(middle: Middle, size_m: f64) -> impl Strategy<Value = FenceSpec> {
             place.longitude,
             (share * size_m).max(1.0)
         )),
-        (place.clone(), points(), points(), 0.2..1.0_f64).prop_map(move |(place, outer, inner, share)| {
+        (place, points(), points(), 0.2..1.0_f64).prop_map(move |(place, outer, inner, share)| {
             if is_polar {
                 return polar(middle, size_m * share, share < 0.6);
             }
