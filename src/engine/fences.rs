@@ -21,6 +21,9 @@ const DIRECTORY: &str = "follow";
 /// What a start waits for until fences and states are what they were.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 
+/// What it waits for until the rules of the journal's end are known: if they are not by then, they are journalled once more.
+const RULES_KNOWN_MAX: Duration = Duration::from_millis(500);
+
 /// How often it is looked meanwhile.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
 
@@ -73,8 +76,14 @@ impl Judging {
     /// appenders. Blocks for that, [`CATCH_UP_MAX`] at most.
     pub(super) fn open(self, config: &Config, journal: &Journal) -> Fences {
         let Self { sink, follow, outbox, registry, committed } = self;
-        wait_for(sink.status(), committed);
         let status = Arc::clone(sink.status());
+        if !catches_up(&status, committed, CATCH_UP_MAX) {
+            tracing::warn!(
+                frames = status.lag_frames(),
+                "geofences are behind: until they have caught up, older ones are shown"
+            );
+        }
+        catches_up(&status, journal.watermark().get(), RULES_KNOWN_MAX);
         let changes = Changes::new(journal, registry, status, &config.fences, config.registry.tenants_max);
         changes.keep_rules(Clock::System.now());
         Fences { sink, follow, changes, outbox }
@@ -112,19 +121,14 @@ impl Fences {
     }
 }
 
-fn wait_for(status: &SinkStatus, sequence: u64) {
+/// Waits until the follower is past a frame; false if it is not within this time, or has stopped.
+fn catches_up(status: &SinkStatus, sequence: u64, within: Duration) -> bool {
     let began = Instant::now();
     while status.written().load(Ordering::Acquire) < sequence {
-        if matches!(status.state(), SinkState::Stopped { .. }) {
-            return;
-        }
-        if began.elapsed() > CATCH_UP_MAX {
-            tracing::warn!(
-                frames = status.lag_frames(),
-                "geofences are behind: until they have caught up, older ones are shown"
-            );
-            return;
+        if matches!(status.state(), SinkState::Stopped { .. }) || began.elapsed() > within {
+            return false;
         }
         thread::park_timeout(CATCH_UP_LOOK);
     }
+    true
 }

@@ -50,6 +50,9 @@ const BATCHES_BEHIND_MAX: usize = 256;
 /// Tells whether a listener would do anything with a fix at this moment.
 type Wants = Box<dyn Fn() -> bool + Send + Sync>;
 
+/// A listener of events.
+type EventsReceiver = broadcast::Receiver<Arc<[LiveEvent]>>;
+
 /// The sending end; clones feed the same listeners.
 #[derive(Clone)]
 pub struct Feed {
@@ -57,7 +60,7 @@ pub struct Feed {
     listeners: Arc<RwLock<Vec<Wants>>>,
     events: broadcast::Sender<Arc<[LiveEvent]>>,
     /// Hears of events before anybody listens.
-    first: Arc<Mutex<Option<broadcast::Receiver<Arc<[LiveEvent]>>>>>,
+    first: Arc<Mutex<Option<EventsReceiver>>>,
 }
 
 impl fmt::Debug for Feed {
@@ -114,3 +117,33 @@ impl Feed {
 
 // What the bound above is reckoned with.
 const _: () = assert!(size_of::<LiveFix>() < 100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_listener_hears_of_events_from_the_beginning_and_others_from_then_on() {
+        let events: Vec<LiveEvent> = (1..=EVENTS_AT_ONCE_MAX as u64 + 1)
+            .map(|sequence| LiveEvent {
+                sequence,
+                tenant: TenantId::new("acme").unwrap(),
+                fence: FenceId::new("gate").unwrap(),
+                kind: "enter",
+                body: Bytes::new(),
+            })
+            .collect();
+        let feed = Feed::default();
+        feed.publish_events(&events[..2]);
+        let [mut first, mut second] = [feed.listen_to_events(), feed.clone().listen_to_events()];
+        feed.publish_events(&events);
+        let heard = |listener: &mut EventsReceiver| {
+            let batches = std::iter::from_fn(|| listener.try_recv().ok());
+            batches.map(|batch| batch.iter().map(|event| event.sequence).collect()).collect::<Vec<Vec<_>>>()
+        };
+        let all: Vec<u64> = (1..=EVENTS_AT_ONCE_MAX as u64 + 1).collect();
+        let (most, last) = all.split_at(EVENTS_AT_ONCE_MAX);
+        assert_eq!(heard(&mut second), [most, last]);
+        assert_eq!(heard(&mut first), [&[1, 2], most, last]);
+    }
+}

@@ -100,7 +100,7 @@ impl Batch {
                     self.fixes += 1;
                 }
                 Record::Change(change) if sink.takes_changes() => {
-                    self.change = Some(OwnedChange::of(change, frame.sequence))
+                    self.change = Some(OwnedChange::of(change, frame.sequence));
                 }
                 Record::Change(_) | Record::Counters { .. } => {}
             }

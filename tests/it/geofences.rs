@@ -326,6 +326,10 @@ fn changes_stand_in_the_journal_and_salvage_keeps_them() {
     rhumb.restart();
     assert_eq!(events(&rhumb, "acme"), kept);
     assert_eq!(rhumb.get("acme", "/v1/geofences/depot").json(200)["version"], version);
+    // Rules that are known are not journalled again.
+    assert_eq!(rhumb.terminate().0.code(), Some(0));
+    let stat: Value = serde_json::from_str(&run_journal(&rhumb, &["stat", "--json"])).unwrap();
+    assert_eq!(stat["changes"], 4);
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use super::*;
 use crate::ids::FenceId;
 
+/// The frames of a batch's fixes in the order of the journal, and the change that ended it.
+type Noted = (Vec<u64>, Option<OwnedChange>);
+
 /// Writes down the frames of each batch, and what changed behind them.
 struct Ledger {
     takes_changes: bool,
-    /// Of each batch the frames of its fixes in the order of the journal, and the change that ended it.
-    batches: Arc<Mutex<Vec<(Vec<u64>, Option<OwnedChange>)>>>,
+    batches: Arc<Mutex<Vec<Noted>>>,
 }
 
 impl Sink for Ledger {
