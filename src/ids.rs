@@ -1,11 +1,11 @@
-//! Names of tenants and drivers, checked once where they enter.
+//! Names of tenants, drivers and geofences, checked once where they enter.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-use crate::limits::{DRIVER_ID_BYTES_MAX, TENANT_ID_BYTES_MAX};
+use crate::limits::{DRIVER_ID_BYTES_MAX, FENCE_ID_BYTES_MAX, TENANT_ID_BYTES_MAX};
 
 /// Why a text is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum InvalidId {
     /// Not a driver id.
     #[error("a driver id is 1 to 64 of A-Z a-z 0-9 . _ : -")]
     Driver,
+    /// Not a geofence id.
+    #[error("a geofence id is 1 to 64 of A-Z a-z 0-9 . _ : -")]
+    Fence,
 }
 
 /// A tenant's name: 1 to 32 of `A-Z a-z 0-9 _ -`. Clones share one allocation.
@@ -69,6 +72,36 @@ impl Borrow<str> for DriverId {
 }
 
 impl fmt::Display for DriverId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A geofence's name within its tenant, of the alphabet of driver ids, so that it is one level of a topic. Clones share
+/// one allocation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FenceId(Arc<str>);
+
+impl FenceId {
+    /// Checks and keeps a name.
+    pub fn new(text: &str) -> Result<Self, InvalidId> {
+        let is_id = (1..=FENCE_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_driver_id_byte);
+        if is_id { Ok(Self(text.into())) } else { Err(InvalidId::Fence) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for FenceId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FenceId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
@@ -150,6 +183,10 @@ mod tests {
         }
         for bad in ["", "a/b", "a b", "ä", "+", "#", &"x".repeat(65)] {
             assert!(DriverId::new(bad).is_err(), "{bad}");
+        }
+        assert!(FenceId::new("depot:2").is_ok());
+        for bad in ["", "a/b", "+", &"x".repeat(65)] {
+            assert!(FenceId::new(bad).is_err(), "{bad}");
         }
         assert!(TenantId::new("acme_1-x").is_ok());
         for bad in ["", "a.b", "a:b", &"x".repeat(33)] {

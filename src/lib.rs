@@ -5,7 +5,7 @@
 //! shard that owns their driver ([`pipeline`]). The shard judges each, tells duplicates, and gives what it decided to the
 //! [`journal`] as one frame. When that frame is synced the shard moves the index ([`geo`]), tells the [`live`] feed, and
 //! the batch goes back to its door, which acknowledges. What was refused goes on record ([`rejected`]). Sinks ([`sink`])
-//! follow the journal from their own position; the first is the embedded [`store`].
+//! follow the journal from their own position: the embedded [`store`], and the follower that judges geofences ([`follow`]).
 //!
 //! # What holds
 //! - Whatever is acknowledged is in the journal and synced.
@@ -18,6 +18,7 @@
 //! - A snapshot has everything of the frames that it stands for; what it has of later ones, recovery finds again in the
 //!   journal and applies without effect. A segment goes only once the older of two snapshots stands for it and every sink
 //!   holds it synced.
+//! - Events of geofences depend on the journal alone: on fixes and changes of fences, in its order.
 //! - A part imports only parts below it: doors, pipeline, building blocks, vocabulary. A test holds that.
 //!
 //! # What was chosen, and why
@@ -45,6 +46,8 @@
 //!   read, so its counter records are for duplicates and refusals, and for how many of the stored were not native JSON.
 //! - **The journal writes zeros ahead of itself**: a sync that need not move the file's end takes half the time (the table
 //!   is in [`journal`]'s segment).
+//! - **Geofences are changed through the journal**, one frame a change, and judged by a sink: the order of changes and fixes
+//!   is the journal's, so that a restart may judge anew what it does not remember, and comes to the same events.
 //! - **Recordings are read by `csv-core`**, not by `csv`: a quote that is left open costs a row there, and the rest of the
 //!   file here.
 //! - **`std::sync::mpsc` carries batches to shards and turns to the journal**, not crossbeam-channel, which it was made from:
@@ -52,8 +55,8 @@
 //!   not. With 50,000 single publishes a second on two full processors the p99 of the acknowledgement went from 6.9 to 4.6
 //!   ms. A closed loop lost some 4 % for it, since whoever yields gathers more.
 //!
-//! dashmap holds client ids and tenants; `geo` tests polygons; rumqttc publishes replays and drives the load
-//! generator; hdrhistogram and criterion measure.
+//! dashmap holds client ids and tenants; `geo` tests polygons and rstar finds geofences; rumqttc publishes replays and
+//! drives the load generator; hdrhistogram and criterion measure.
 //!
 //! [mio]: https://docs.rs/mio
 
@@ -61,6 +64,7 @@ pub mod auth;
 pub mod backup;
 pub mod config;
 pub mod engine;
+pub mod follow;
 pub mod geo;
 pub mod http;
 pub mod journal;

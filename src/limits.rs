@@ -6,6 +6,9 @@ pub const TENANT_ID_BYTES_MAX: usize = 32;
 /// Longest driver id.
 pub const DRIVER_ID_BYTES_MAX: usize = 64;
 
+/// Longest geofence id.
+pub const FENCE_ID_BYTES_MAX: usize = 64;
+
 /// Most drivers that one `nearest` answers with.
 pub const NEAREST_LIMIT_MAX: usize = 1_000;
 

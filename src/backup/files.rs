@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use super::{Error, JOURNAL_DIR, Manifest, STORE_DIR, UNFINISHED};
+use super::{Error, FOLLOW_DIR, JOURNAL_DIR, Manifest, STORE_DIR, UNFINISHED};
+use crate::follow::Tables;
 use crate::journal::inspect::{Files, verify};
 use crate::journal::{self, Extent};
 use crate::store::{self, Store};
@@ -14,15 +15,20 @@ pub fn back_up(from: &Path, to: &Path, store: &store::Config) -> Result<Manifest
     let journal = journal_of(from)?;
     let Some(Extent { first, last }) = journal.extent()? else { return Err(Error::Nothing(from.to_owned())) };
     prepare(to)?;
-    let store_sequence = if has_store(from) {
+    let store_sequence = if has(from, STORE_DIR) {
         let store_dir = to.join(STORE_DIR);
         Store::open(&from.join(STORE_DIR), store)?.copy_to(&store_dir, store, &mut |_| Ok(()))?
     } else {
         None
     };
+    let follow_sequence = if has(from, FOLLOW_DIR) {
+        Tables::open(&from.join(FOLLOW_DIR))?.copy_to(&to.join(FOLLOW_DIR), &mut |_| Ok(()))?
+    } else {
+        None
+    };
     journal.copy_to(&to.join(JOURNAL_DIR), &mut |_| Ok(()))?;
     check(to)?;
-    let manifest = Manifest::new(first, last, store_sequence.map(|position| position.sequence));
+    let manifest = Manifest::new(first, last, store_sequence.map(|position| position.sequence), follow_sequence);
     manifest.write(to)?;
     Ok(manifest)
 }
@@ -35,7 +41,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Manifest, Error> {
     let Some(Extent { first, last }) = journal.extent()? else {
         return Err(changed("its journal is missing".to_owned()));
     };
-    let found = Manifest::new(first, last, manifest.store_sequence);
+    let found = Manifest::new(first, last, manifest.store_sequence, manifest.follow_sequence);
     if (&found.journal, found.first_sequence, found.last_sequence)
         != (&manifest.journal, manifest.first_sequence, manifest.last_sequence)
     {
@@ -45,16 +51,19 @@ pub fn restore(from: &Path, to: &Path) -> Result<Manifest, Error> {
         )));
     }
     check(from)?;
-    if manifest.store_sequence.is_some() && !has_store(from) {
-        return Err(changed("its store is missing".to_owned()));
+    let parts = [(STORE_DIR, manifest.store_sequence, "store"), (FOLLOW_DIR, manifest.follow_sequence, "geofences")];
+    for (directory, sequence, name) in parts {
+        if sequence.is_some() && !has(from, directory) {
+            return Err(changed(format!("its {name}, `{directory}`, is missing")));
+        }
     }
     prepare(to)?;
     let unfinished = to.join(UNFINISHED);
     let mark = || File::create(&unfinished)?.sync_all().and_then(|()| File::open(to)?.sync_all());
     mark().map_err(Error::io(format!("write {}", unfinished.display())))?;
-    if has_store(from) {
-        let action = format!("copy the store into {}", to.display());
-        copy_tree(&from.join(STORE_DIR), &to.join(STORE_DIR)).map_err(Error::io(action))?;
+    for (directory, _, name) in parts.into_iter().filter(|(directory, ..)| has(from, directory)) {
+        let action = format!("copy the {name} into {}", to.display());
+        copy_tree(&from.join(directory), &to.join(directory)).map_err(Error::io(action))?;
     }
     journal.copy_to(&to.join(JOURNAL_DIR), &mut |_| Ok(()))?;
     let finish = || {
@@ -93,8 +102,8 @@ pub(super) fn check(backup: &Path) -> Result<(), Error> {
     }
 }
 
-fn has_store(directory: &Path) -> bool {
-    directory.join(STORE_DIR).is_dir()
+fn has(directory: &Path, part: &str) -> bool {
+    directory.join(part).is_dir()
 }
 
 /// Copies a directory and everything below it, durably.

@@ -10,7 +10,8 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::files::{check, prepare};
-use super::{Error, JOURNAL_DIR, Manifest, STORE_DIR};
+use super::{Error, FOLLOW_DIR, JOURNAL_DIR, Manifest, STORE_DIR};
+use crate::follow::Tables;
 use crate::journal::Journal;
 use crate::journal::inspect::Files;
 use crate::store::{self, Store};
@@ -23,13 +24,23 @@ pub struct Backups(Arc<Inner>);
 struct Inner {
     /// Not held on to: the journal closes when the engine stops.
     journal: Weak<Journal>,
-    store: Option<Store>,
-    store_config: store::Config,
+    copied: Copied,
     /// Held while files are copied: whoever cuts the journal or writes its snapshots holds it meanwhile, too.
     keeping: Arc<Mutex<()>>,
     last: Mutex<Progress>,
     copied_bytes: AtomicU64,
     is_stopping: AtomicBool,
+}
+
+/// What is copied beside the journal.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// The embedded store, if it is on.
+    pub store: Option<Store>,
+    /// How its copy is made.
+    pub store_config: store::Config,
+    /// Geofences and their events, if they are on.
+    pub follow: Option<Tables>,
 }
 
 /// How far the last backup came.
@@ -82,18 +93,12 @@ pub enum Refused {
 }
 
 impl Backups {
-    /// Of an engine with this journal and this store. `keeping` is held while files are copied, and has to be held by
-    /// whoever takes files away or finishes new ones.
-    pub fn new(
-        journal: &Arc<Journal>,
-        store: Option<Store>,
-        store_config: store::Config,
-        keeping: Arc<Mutex<()>>,
-    ) -> Self {
+    /// Of an engine with this journal and these. `keeping` is held while files are copied, and has to be held by whoever takes
+    /// files away or finishes new ones.
+    pub fn new(journal: &Arc<Journal>, copied: Copied, keeping: Arc<Mutex<()>>) -> Self {
         Self(Arc::new(Inner {
             journal: Arc::downgrade(journal),
-            store,
-            store_config,
+            copied,
             keeping,
             last: Mutex::default(),
             copied_bytes: AtomicU64::new(0),
@@ -163,15 +168,20 @@ impl Inner {
             if self.is_stopping.load(Ordering::Relaxed) { Err(stopping()) } else { Ok(()) }
         };
         let keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
-        let store_sequence = match &self.store {
-            Some(store) => store.copy_to(&directory.join(STORE_DIR), &self.store_config, &mut copied)?,
+        let Copied { store, store_config, follow } = &self.copied;
+        let store_sequence = match store {
+            Some(store) => store.copy_to(&directory.join(STORE_DIR), store_config, &mut copied)?,
+            None => None,
+        };
+        let follow_sequence = match follow {
+            Some(follow) => follow.copy_to(&directory.join(FOLLOW_DIR), &mut copied)?,
             None => None,
         };
         let last = journal.copy_to(&directory.join(JOURNAL_DIR), &mut copied)?;
         drop(keeping);
         check(directory)?;
         let first = Files::of(&directory.join(JOURNAL_DIR))?.extent()?.map_or(1, |extent| extent.first);
-        let manifest = Manifest::new(first, last, store_sequence.map(|position| position.sequence));
+        let manifest = Manifest::new(first, last, store_sequence.map(|position| position.sequence), follow_sequence);
         manifest.write(directory)?;
         Ok(manifest)
     }

@@ -29,10 +29,18 @@ pub struct Manifest {
     pub last_sequence: u64,
     /// The frame up to which its store has everything; `None` if there is no store.
     pub store_sequence: Option<u64>,
+    /// The frame of which its geofences are; `None` if there are none.
+    #[serde(default)]
+    pub follow_sequence: Option<u64>,
 }
 
 impl Manifest {
-    pub(super) fn new(first_sequence: u64, last: JournalPosition, store_sequence: Option<u64>) -> Self {
+    pub(super) fn new(
+        first_sequence: u64,
+        last: JournalPosition,
+        store_sequence: Option<u64>,
+        follow_sequence: Option<u64>,
+    ) -> Self {
         Self {
             form: FORM,
             rhumb: env!("CARGO_PKG_VERSION").to_owned(),
@@ -40,6 +48,7 @@ impl Manifest {
             first_sequence,
             last_sequence: last.sequence,
             store_sequence,
+            follow_sequence,
         }
     }
 

@@ -3,12 +3,13 @@
 //! | in a backup | is |
 //! |---|---|
 //! | `store/` | the embedded store as of one instant |
-//! | `journal/` | snapshots and segments, up to what was durable after that instant |
+//! | `follow/` | geofences, their events, and where drivers stand to them, as of another |
+//! | `journal/` | snapshots and segments, up to what was durable after those instants |
 //! | `backup.json` | the [`Manifest`], written when everything else is durable: without it a backup is unfinished |
 //!
 //! What was refused is not copied: it is evidence, and nothing is made from it.
 //!
-//! The store is copied first: it is never ahead of the journal beside it, and what it lacks the journal has.
+//! The journal is copied last: nothing is ahead of it, and what the others lack it has.
 
 mod files;
 mod live;
@@ -20,16 +21,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use files::{back_up, restore};
-pub use live::{Backups, Progress, Refused};
+pub use live::{Backups, Copied, Progress, Refused};
 pub use manifest::Manifest;
 
-use crate::{journal, store};
+use crate::{follow, journal, store};
 
 /// Directory of the journal, in a data directory and in a backup.
 const JOURNAL_DIR: &str = "journal";
 
 /// Directory of the store, likewise.
 const STORE_DIR: &str = "store";
+
+/// Directory of the geofences, likewise.
+const FOLLOW_DIR: &str = "follow";
 
 /// There in a data directory while a restore writes it.
 const UNFINISHED: &str = "restoring";
@@ -70,6 +74,9 @@ pub enum Error {
     /// The store could not be read, or its copy not written.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The geofences could not be read, or their copy not written.
+    #[error(transparent)]
+    Follow(#[from] follow::Error),
     /// The operating system refused.
     #[error("cannot {action}: {source}")]
     Io {

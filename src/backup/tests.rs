@@ -56,7 +56,8 @@ impl Writing {
     }
 
     fn backups(&self, store: Option<Store>) -> Backups {
-        Backups::new(&self.journal, store, store::Config::default(), Arc::new(Mutex::new(())))
+        let copied = Copied { store, store_config: store::Config::default(), follow: None };
+        Backups::new(&self.journal, copied, Arc::new(Mutex::new(())))
     }
 
     fn wait_past(&self, sequence: u64) {

@@ -80,6 +80,13 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("sink.sync_interval_ms", 1..=3_600_000),
     ("sink.retry_ms_max", 100..=3_600_000),
     ("geo.offline_after_s", 1..=366 * DAY_S),
+    ("fences.per_tenant_max", 0..=10_000_000),
+    ("fences.bytes_max", 0..=1_099_511_627_776),
+    ("fences.hysteresis_m", 0..=1_000),
+    ("fences.gap_max_s", 0..=366 * DAY_S),
+    ("fences.batch_age_ms_max", 1..=60_000),
+    ("fences.sync_interval_ms", 1..=3_600_000),
+    ("fences.outbox_max", 1..=1_000_000_000_000),
     ("registry.tenants_max", 1..=1_000_000),
     ("registry.drivers_max", 1..=100_000_000),
 ];

@@ -22,7 +22,7 @@ pub use merge::Sources;
 pub use sections::Geo;
 pub use tenants::Tenant;
 
-use crate::{auth, http, journal, mqtt, pipeline, rejected, sink, store};
+use crate::{auth, follow, http, journal, mqtt, pipeline, rejected, sink, store};
 
 /// Everything that can be configured, validated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub struct Config {
     pub sink: sink::Config,
     /// The index of positions.
     pub geo: Geo,
+    /// Geofences.
+    pub fences: follow::Config,
     /// Which tenants and drivers there may be.
     pub registry: pipeline::RegistryConfig,
     /// Who may do what.
@@ -76,6 +78,7 @@ impl Default for Config {
             store: store::Config::default(),
             sink: sink::Config::default(),
             geo: Geo::default(),
+            fences: follow::Config::default(),
             registry: pipeline::RegistryConfig::default(),
             auth: auth::Config::default(),
         }

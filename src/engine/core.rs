@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::budget::{Budget, Follower};
+use super::fences::{self, Fences, Judging};
 use super::keeper::{self, Keeper};
 use super::progress::Progress;
 use super::{Failure, resuming};
 use crate::backup::{self, Backups};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::follow::Followed;
 use crate::geo::GeoIndex;
 use crate::journal::{self, Damage, Frame, Journal, JournalId, JournalPosition, Resume, Unopened};
 use crate::live::Feed;
@@ -42,6 +44,8 @@ pub(super) struct Core {
     pub(super) backups: Backups,
     pub(super) keeper: Keeper,
     sink: Option<SinkHandle>,
+    /// `None`: there are no geofences.
+    pub(super) fences: Option<Fences>,
     /// `None`: nothing is kept of what is refused.
     recording: Option<Recording>,
     /// Held for as long as the data directory is in use.
@@ -71,6 +75,7 @@ impl Core {
             Some(store) => store.applied().context("cannot read the embedded store")?,
             None => None,
         };
+        let kept_of_fences = fences::open(config)?;
         let journal_dir = directory.join("journal");
         if let Some(applied) = applied
             && !journal::exists(&journal_dir).map_err(Failure::from)?
@@ -140,7 +145,14 @@ impl Core {
             .map_err(Failure::from)?;
         let journal = Arc::new(journal);
         let keeping = Arc::default();
-        let backups = Backups::new(&journal, store.clone(), config.store.clone(), Arc::clone(&keeping));
+        let copied =
+            backup::Copied { store: store.clone(), store_config: config.store.clone(), follow: kept_of_fences.clone() };
+        let backups = Backups::new(&journal, copied, Arc::clone(&keeping));
+        let followed = Followed { journal: journal.id(), first, last: recovered.last };
+        let judging = match kept_of_fences {
+            Some(tables) => Some(Judging::start(tables, config, &feed, &journal, followed)?),
+            None => None,
+        };
         let sink = match store {
             Some(store) => Some({
                 if applied.is_none() && first > 1 {
@@ -170,8 +182,10 @@ impl Core {
         let pipeline =
             recovering.start(&journal, stored_sequence.as_ref()).context("cannot start the shards' threads")?;
         // Without the store nobody can tell what is new, so it is never given up.
-        let followers: Vec<_> =
-            sink.iter().map(|sink| Follower { status: Arc::clone(sink.status()), is_expendable: false }).collect();
+        // Neither are geofences: with it went who changed them meanwhile.
+        let status = sink.iter().map(|sink| Arc::clone(sink.status())).chain(judging.iter().map(Judging::status));
+        let followers: Vec<_> = status.map(|status| Follower { status, is_expendable: false }).collect();
+        let fences = judging.map(|judging| judging.open(config, &journal));
         let keeper = Keeper::start(keeper::Parts {
             journal: Arc::clone(&journal),
             snapshots: pipeline.snapshots().clone(),
@@ -182,7 +196,7 @@ impl Core {
             recovered_bytes: journal_bytes,
         });
         let keeper = keeper.context("cannot start the journal's keeper")?;
-        Ok(Self { journal, pipeline, geo, feed, backups, keeper, sink, recording, _lock: lock })
+        Ok(Self { journal, pipeline, geo, feed, backups, keeper, sink, fences, recording, _lock: lock })
     }
 
     /// The embedded sink's state, if the store is on.
@@ -200,12 +214,15 @@ impl Core {
     /// # Errors
     /// The journal could not be closed.
     pub(super) fn stop(self) -> anyhow::Result<()> {
-        let Self { journal, pipeline, backups, keeper, sink, recording, _lock, .. } = self;
+        let Self { journal, pipeline, backups, keeper, sink, fences, recording, _lock, .. } = self;
         journal.release_brake();
         backups.stop();
         // The doors are closed and all that they took is durable. What the store has by now, the last snapshot leaves to it.
         if let Some(sink) = sink {
             sink.stop(SINK_DRAIN);
+        }
+        if let Some(fences) = fences {
+            fences.stop(SINK_DRAIN);
         }
         keeper.stop();
         pipeline.stop();

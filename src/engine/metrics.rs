@@ -47,6 +47,7 @@ pub(super) fn operator(
     let ingress = core.pipeline.ingress().clone();
     let watermark = core.journal.watermark();
     let sink = core.sink_status();
+    let fences = core.fences.as_ref().map(|fences| (fences.status(), fences.follow()));
     let recorder = core.recorder();
     let keeper = core.keeper.status();
     let mut readiness = Readiness::default();
@@ -75,6 +76,13 @@ pub(super) fn operator(
             _ => Ok(()),
         });
     }
+    if let Some((status, _)) = fences.clone() {
+        readiness.add("fences", move || match status.state() {
+            SinkState::Stopped { error } => Err(error),
+            _ => Ok(()),
+        });
+    }
+    let sinks: Vec<_> = sink.into_iter().chain(fences.iter().map(|(status, _)| Arc::clone(status))).collect();
     Operator {
         readiness,
         collect: vec![
@@ -86,7 +94,8 @@ pub(super) fn operator(
             Box::new(move |page| collect_room(&room, page)),
             Box::new(move |page| keeper.collect(page)),
             Box::new(move |page| recorder.iter().for_each(|recorder| recorder.collect(page))),
-            Box::new(move |page| sink.iter().for_each(|sink| collect_sink(sink, page))),
+            Box::new(move |page| collect_sinks(&sinks, page)),
+            Box::new(move |page| fences.iter().for_each(|(_, follow)| follow.collect(page))),
             Box::new(move |page| collect_door(&stats, page)),
             Box::new(move |page| collect_router(&router, page)),
             Box::new(move |page| authority.collect(page)),
@@ -142,16 +151,40 @@ fn collect_room(room: &Room, page: &mut Exposition) {
     page.family("rhumb_journal_full", help, Kind::Gauge).sample(&[], u64::from(assessment.state == State::Full));
 }
 
-fn collect_sink(sink: &SinkStatus, page: &mut Exposition) {
-    let labels = [("sink", sink.name())];
-    let help = "Durable frames of the journal that the sink has not written.";
-    page.family("rhumb_sink_lag_frames", help, Kind::Gauge).sample(&labels, sink.lag_frames());
-    let help = "Fixes written to the sink since the start.";
-    page.family("rhumb_sink_fixes_written_total", help, Kind::Counter).sample(&labels, sink.fixes_written());
-    let help = "Batches written to the sink since the start.";
-    page.family("rhumb_sink_batches_total", help, Kind::Counter).sample(&labels, sink.batches_written());
-    let help = "Calls of the sink that failed since the start.";
-    page.family("rhumb_sink_failures_total", help, Kind::Counter).sample(&labels, sink.failures());
+fn collect_sinks(sinks: &[Arc<SinkStatus>], page: &mut Exposition) {
+    type Number = fn(&SinkStatus) -> u64;
+    let families: [(&'static str, &str, Kind, Number); 4] = [
+        (
+            "rhumb_sink_lag_frames",
+            "Durable frames of the journal that the sink has not written.",
+            Kind::Gauge,
+            SinkStatus::lag_frames,
+        ),
+        (
+            "rhumb_sink_fixes_written_total",
+            "Fixes written to the sink since the start; of `fences`: fixes judged.",
+            Kind::Counter,
+            SinkStatus::fixes_written,
+        ),
+        (
+            "rhumb_sink_batches_total",
+            "Batches written to the sink since the start.",
+            Kind::Counter,
+            SinkStatus::batches_written,
+        ),
+        (
+            "rhumb_sink_failures_total",
+            "Calls of the sink that failed since the start.",
+            Kind::Counter,
+            SinkStatus::failures,
+        ),
+    ];
+    for (name, help, kind, number) in families {
+        let mut family = page.family(name, help, kind);
+        for sink in sinks {
+            family.sample(&[("sink", sink.name())], number(sink));
+        }
+    }
 }
 
 fn collect_door(stats: &Stats, page: &mut Exposition) {

@@ -5,6 +5,7 @@ mod backing_up;
 mod budget;
 mod core;
 mod devices;
+mod fences;
 mod http_ports;
 mod keeper;
 mod metrics;
@@ -159,6 +160,10 @@ impl Engine {
             geo: Arc::clone(&core.geo),
             ingress: ingress.clone(),
             recorder: core.recorder(),
+            fences: core
+                .fences
+                .as_ref()
+                .map(|fences| http::Fences { changes: fences.changes(), outbox: fences.outbox() }),
             authority: authority.clone(),
             offline_after_ms,
         };

@@ -7,6 +7,7 @@
 use ::geo::{BoundingRect as _, Coord, Intersects as _, LineString, LinesIter as _, MultiPolygon, Polygon, Rect};
 
 use super::cells::GeoBox;
+use super::rings;
 use crate::units::{E7_PER_DEGREE, Position};
 
 /// Most vertices of an area, all rings together: each is looked at for every cell on the edge.
@@ -30,6 +31,9 @@ pub enum InvalidArea {
     /// More than [`VERTICES_MAX`].
     #[error("an area has at most 10000 vertices")]
     TooManyVertices,
+    /// A polygon whose rings cross themselves or each other.
+    #[error("the rings of a polygon do not cross themselves or each other, nor have parts of edges in common")]
+    Crossing,
 }
 
 /// A part of the map.
@@ -75,7 +79,11 @@ impl Area {
         if vertices > VERTICES_MAX {
             return Err(InvalidArea::TooManyVertices);
         }
-        let polygons = polygons.iter().map(|rings| polygon(rings.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let parts = polygons;
+        let polygons = parts.iter().map(|rings| polygon(rings.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        if parts.iter().any(|rings| rings::cross(rings.as_ref())) {
+            return Err(InvalidArea::Crossing);
+        }
         let mut boxes = Vec::new();
         for bounds in polygons.iter().filter_map(|polygon| polygon.bounding_rect()) {
             let e7 = |degrees: f64| (degrees * E7_PER_DEGREE).round() as i64;
@@ -118,7 +126,7 @@ const TURN_E7: i64 = 3_600_000_000;
 const TURNS: [f64; 3] = [0.0, 360.0, -360.0];
 
 /// The boxes of this width, as seen from the turns of the globe on which it has part.
-fn around((west_e7, east_e7): (i64, i64), (south_e7, north_e7): (i32, i32)) -> Vec<GeoBox> {
+pub(super) fn around((west_e7, east_e7): (i64, i64), (south_e7, north_e7): (i32, i32)) -> Vec<GeoBox> {
     let on_turn = |turn: i64| {
         // Both ends of a turn are the same meridian.
         let (west, east) = ((west_e7 - turn * TURN_E7).max(-TURN_E7 / 2), (east_e7 - turn * TURN_E7).min(TURN_E7 / 2));
@@ -216,6 +224,8 @@ mod tests {
         assert_eq!(reason(Area::polygon(&[])), InvalidArea::Ring);
         assert_eq!(reason(Area::polygon(&[vec![[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [2.0, 2.0]]])), InvalidArea::Ring);
         assert_eq!(reason(Area::polygon(&[vec![[0.0, 91.0]; 4]])), InvalidArea::OutOfRange);
+        let bow_tie = vec![[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]];
+        assert_eq!(reason(Area::polygon(&[bow_tie])), InvalidArea::Crossing);
         assert_eq!(reason(Area::polygon(&[vec![[0.0, 0.0]; VERTICES_MAX + 1]])), InvalidArea::TooManyVertices);
     }
 }

@@ -12,14 +12,18 @@
 //! - Drivers that fall silent go to a tree of their own ([`presence`]), when a wheel of ticks ([`wheel`]) says so.
 //! - Searches are exact on the sphere ([`distance`]), at the poles and across the antimeridian.
 //!
+//! Which geofences a driver enters, leaves and dwells in is judged from its fixes alone ([`fence`]).
+//!
 //! `geo` does no I/O and reads no clock.
 
 mod area;
 mod cells;
 mod density;
 mod distance;
+pub mod fence;
 mod fleet;
 mod frontier;
+mod geojson;
 #[cfg(test)]
 mod interleaved;
 mod moves;
@@ -29,6 +33,7 @@ mod nodes;
 mod presence;
 mod profiles;
 mod record;
+mod rings;
 mod slab;
 mod steps;
 #[cfg(test)]
@@ -46,6 +51,7 @@ pub use self::area::{Area, InvalidArea, VERTICES_MAX};
 pub use self::density::{DENSITY_CELLS_MAX, DensityCell, InvalidGrid, ZOOM_MAX};
 pub use self::distance::{EARTH_RADIUS_M, distance_m};
 pub use self::fleet::{Fleet, Slot};
+pub use self::geojson::{Geometry, Vertex};
 pub use self::nearest::{After, Nearest, Neighbour};
 pub use self::presence::{LOOKS_MAX, Silenced};
 pub use self::profiles::{TAG_SETS_MAX, TooManyTagSets};

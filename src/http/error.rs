@@ -65,6 +65,12 @@ pub enum Error {
     /// No driver of this id has a position that the tenant may see.
     #[error("there is no driver {0} with a position")]
     UnknownDriver(String),
+    /// The tenant has no geofence of this id.
+    #[error("there is no geofence {0}")]
+    UnknownGeofence(String),
+    /// What the request depends on is not so.
+    #[error("{0}")]
+    Precondition(String),
     /// No such path.
     #[error("there is nothing at this path")]
     UnknownPath,
@@ -123,7 +129,8 @@ impl Error {
             Self::Parameter { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::UnknownDriver(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::UnknownDriver(_) | Self::UnknownGeofence(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::Precondition(_) => StatusCode::PRECONDITION_FAILED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -201,7 +208,9 @@ mod tests {
             (Error::Unauthorized { refusal: Refusal::Missing, takes_basic: false }, 401),
             (Error::Forbidden("x".into()), 403),
             (Error::UnknownDriver("x".into()), 404),
+            (Error::UnknownGeofence("x".into()), 404),
             (Error::UnknownPath, 404),
+            (Error::Precondition("x".into()), 412),
             (Error::Method, 405),
             (Error::BodyTimeout { seconds: 1 }, 408),
             (Error::Conflict("x".into()), 409),

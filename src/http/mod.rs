@@ -13,6 +13,7 @@ mod density;
 mod drivers;
 mod error;
 mod extract;
+mod geofences;
 mod guard;
 mod ingest;
 mod latest;
@@ -41,6 +42,7 @@ pub use self::books::collect_fixes;
 pub use self::config::{AdminConfig, Config};
 pub use self::error::Error;
 use self::extract::BodyBounds;
+pub use self::geofences::Fences;
 use self::guard::Guard;
 pub use self::operator::Operator;
 pub use self::routes::Routes;
@@ -62,6 +64,8 @@ pub struct State {
     pub ingress: Ingress,
     /// What was refused; `None`: nothing is kept of it.
     pub recorder: Option<Recorder>,
+    /// Geofences; `None`: there are none.
+    pub fences: Option<Fences>,
     /// Who says who asks.
     pub authority: Authority,
     /// `geo.offline_after_s` in milliseconds.
@@ -70,10 +74,11 @@ pub struct State {
 
 /// The public API.
 pub fn router(state: State, config: &Config) -> Router {
-    let State { clock, geo, ingress, recorder, authority, offline_after_ms } = state;
+    let State { clock, geo, ingress, recorder, fences, authority, offline_after_ms } = state;
     let body = BodyBounds { bytes_max: config.body_bytes_max, timeout: config.body_timeout() };
     let ingest = ingest::Ingest { clock: clock.clone(), ingress: ingress.clone(), body, fixes_max: config.fixes_max };
     let nearest = nearest::Nearest { clock: clock.clone(), geo: Arc::clone(&geo), offline_after_ms };
+    let geofences = fences.map(|fences| geofences::Geofences { clock: clock.clone(), fences, body });
     let within = within::Within { clock, geo: Arc::clone(&geo), offline_after_ms, body };
     let rejections = rejections::Rejections { recorder, geo: Arc::clone(&geo) };
     let routes = Router::new()
@@ -85,6 +90,7 @@ pub fn router(state: State, config: &Config) -> Router {
         .merge(density::routes(Arc::clone(&geo)))
         .merge(latest::routes(geo))
         .merge(rejections::routes(rejections))
+        .merge(geofences.map_or_else(Router::new, geofences::routes))
         .merge(track::routes(ingress));
     finish(routes, Guard { authority, is_operators: false }, config.request_timeout())
 }

@@ -106,6 +106,7 @@ impl Api {
             geo,
             ingress: ingress.clone(),
             recorder: None,
+            fences: None,
             authority: Authority::open(),
             offline_after_ms: 300_000,
         };

@@ -24,6 +24,7 @@
 //! the watermark reaches them.
 
 mod budget;
+mod change;
 mod config;
 mod copy;
 mod error;
@@ -47,6 +48,7 @@ mod watermark;
 mod writer;
 
 pub use budget::{Assessment, State};
+pub use change::{CHANGE_BODY_BYTES_MAX, Change, ChangeKind};
 pub use config::{Config, OnFull, SyncWhen};
 pub use copy::Extent;
 pub use error::{Damage, Error, Malformed, Stopped};
@@ -76,8 +78,8 @@ use writer::{Batch, Failure, Message, Writer};
 /// Turns that an appender may have handed over and not heard of; with no more, [`Appender::append`] does not block.
 pub const TURNS_IN_FLIGHT_MAX: usize = 64;
 
-/// Appenders in a journal's life.
-pub const APPENDERS_MAX: u16 = 64;
+/// Appenders in a journal's life: one a shard, and one for changes.
+pub const APPENDERS_MAX: u16 = 65;
 
 /// What is tried when it is measured.
 const LOOK_AT_ROOM: &str = "look at the room on its disk";

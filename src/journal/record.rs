@@ -6,6 +6,7 @@
 //! | 0x80 | tenant: gets the next free index (0, 1, ..) and is the one the next drivers belong to | length (1 byte), name |
 //! | 0x81 | back to a tenant | its index (varint) |
 //! | 0x82 | counters of a tenant's fixes of one codec | its index (varint), the codec's number (1 byte), mask (varint), the value (varint) of every bit of the mask |
+//! | 0x83 | change of what a tenant keeps, see `change` | its tenant's index (varint), the kind's number (1 byte), length (1 byte) and name of what is changed, length (varint) and body |
 //! | 0xc0..=0xff | driver, its name `first byte - 0xbf` bytes long: whose the next fixes are | name |
 //!
 //! The first fix of a frame is packed against the frame's receive time, every other against the one before it, whosever
@@ -19,12 +20,13 @@
 //! Turns of 50 fixes, each of another driver, take 16 to 20 bytes a fix on recordings with hardly a repeat
 //! (Austin 2015, Helsinki, Liverpool), the frame included.
 
+use super::change::{CHANGE_BODY_BYTES_MAX, Change, ChangeKind};
 use super::error::Malformed;
 use super::frame::{FRAME_BYTES_MAX, HEADER_BYTES};
 use crate::codec::Codec;
 use crate::counts::{COUNTS_BYTES_MAX, Counts};
 use crate::fix::Fix;
-use crate::ids::{DriverKey, TenantId, is_driver_id, is_tenant_id};
+use crate::ids::{DriverKey, FenceId, TenantId, is_driver_id, is_tenant_id};
 use crate::limits::{DRIVER_ID_BYTES_MAX, TENANT_ID_BYTES_MAX};
 use crate::packed::{FIX_BYTES_MAX, Packer, Unpacker, VARINT_BYTES_MAX, put_varint, take_varint};
 use crate::units::TimestampMs;
@@ -32,6 +34,7 @@ use crate::units::TimestampMs;
 const TENANT: u8 = 0x80;
 const TENANT_AGAIN: u8 = 0x81;
 const COUNTERS: u8 = 0x82;
+const CHANGE: u8 = 0x83;
 const DRIVER: u8 = 0xc0;
 /// No record begins with it.
 const NEVER: u8 = DRIVER - 1;
@@ -156,6 +159,23 @@ impl TurnEncoder {
         told.pack(&mut self.bytes);
     }
 
+    /// Adds a change of what a tenant keeps: one in a turn, which has nothing else, so that its frame tells when it holds.
+    ///
+    /// # Panics
+    /// The body is longer than [`CHANGE_BODY_BYTES_MAX`].
+    pub fn change(&mut self, tenant: &TenantId, kind: ChangeKind, id: &FenceId, body: &[u8]) {
+        assert!(body.len() <= CHANGE_BODY_BYTES_MAX, "a change is bounded where it is made");
+        debug_assert!(self.is_empty(), "a change has a turn of its own");
+        let index = self.tenant_index(tenant);
+        self.bytes.push(CHANGE);
+        put_varint(&mut self.bytes, index as u64);
+        self.bytes.push(kind as u8);
+        self.bytes.push(id.as_str().len() as u8);
+        self.bytes.extend_from_slice(id.as_str().as_bytes());
+        put_varint(&mut self.bytes, body.len() as u64);
+        self.bytes.extend_from_slice(body);
+    }
+
     /// Whether nothing was added since [`TurnEncoder::begin`].
     pub fn is_empty(&self) -> bool {
         self.bytes.len() == HEADER_BYTES
@@ -253,6 +273,8 @@ pub enum Record<'a> {
         /// What was counted. Those stored are the fixes of this frame, and native's are not among them.
         counts: Counts,
     },
+    /// What a tenant keeps became otherwise: alone in its frame.
+    Change(Change<'a>),
 }
 
 /// The records of a frame. Ends behind the first that does not read.
@@ -313,6 +335,16 @@ impl<'a> Records<'a> {
                     let codec = *Codec::ALL.get(usize::from(self.take(1)?[0]))?;
                     let counts = Counts::unpack(&mut self.input)?;
                     return Some(Some(Record::Counters { tenant, codec, counts }));
+                }
+                CHANGE => {
+                    let tenant = self.known_tenant()?;
+                    let kind = ChangeKind::of(self.take(1)?[0])?;
+                    let len = self.take(1)?[0];
+                    let id = self.take(usize::from(len)).filter(|id| is_driver_id(id))?;
+                    let id = std::str::from_utf8(id).ok()?;
+                    let len = usize::try_from(take_varint(&mut self.input)?).ok()?;
+                    let body = self.take(len)?;
+                    return Some(Some(Record::Change(Change { tenant, kind, id, body })));
                 }
                 DRIVER.. => {
                     let name = self.take(usize::from(first - DRIVER) + 1).filter(|name| is_driver_id(name))?;

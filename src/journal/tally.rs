@@ -44,6 +44,8 @@ impl<'a> Tally<'a> {
                 let line = self.line(tenant, *codec);
                 self.lines[line].2.add(counts);
             }
+            // It is no fix.
+            Record::Change(_) => {}
         }
     }
 

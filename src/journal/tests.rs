@@ -36,7 +36,7 @@ use super::*;
 use crate::codec::Codec;
 use crate::counts::Counts;
 use crate::fix::{Fix, Reason, Verdict};
-use crate::ids::{DriverId, DriverKey, TenantId};
+use crate::ids::{DriverId, DriverKey, FenceId, TenantId};
 use crate::units::{Position, TimestampMs};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -223,6 +223,31 @@ fn decisions_come_back_as_they_were_made() {
     assert_eq!(records, expected);
 }
 
+#[test]
+fn a_change_has_a_frame_of_its_own() {
+    let mut encoder = TurnEncoder::new();
+    encoder.begin(TimestampMs(10_000));
+    let id = FenceId::new("depot:1").unwrap();
+    let longest = vec![b'x'; CHANGE_BODY_BYTES_MAX];
+    for (kind, body) in
+        [(ChangeKind::GeofencePut, &b"{}"[..]), (ChangeKind::GeofenceRemoved, b""), (ChangeKind::GeofencePut, &longest)]
+    {
+        encoder.change(&tenant("acme"), kind, &id, body);
+        let mut turn = encoder.finish();
+        let place = frame::Place { sequence: 7, durable: 6, appender: 3 };
+        frame::seal(&mut turn.bytes, place, turn.received_at, turn.fixes);
+        let frame = Frame::parse(&turn.bytes);
+        let records: Vec<_> = frame.records().map(Result::unwrap).collect();
+        assert_eq!(records, [Record::Change(Change { tenant: "acme", kind, id: "depot:1", body })]);
+        assert_eq!(Tally::of(&frame), Ok(Vec::new()));
+        // Cut short anywhere, it does not read.
+        for end in [frame::HEADER_BYTES + 7, turn.bytes.len() - 1] {
+            let cut: Vec<_> = Records::new(&turn.bytes[frame::HEADER_BYTES..end], TimestampMs(0)).collect();
+            assert_eq!(cut, [Err(Malformed)]);
+        }
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn any_records_are_survived(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
@@ -246,7 +271,7 @@ proptest::proptest! {
             match record.unwrap() {
                 Record::Driver { tenant, driver } => whose = Some((tenant.to_owned(), driver.to_owned())),
                 Record::Fix { fix, late } => found.push((whose.clone().unwrap(), fix, late)),
-                Record::Counters { .. } => unreachable!(),
+                Record::Counters { .. } | Record::Change(_) => unreachable!(),
             }
         }
         let expected: Vec<_> =

@@ -174,8 +174,7 @@ impl Door {
                 }
             })?);
         }
-        // It ends by itself, with the feed.
-        fanout::start(feed, router.clone(), Arc::clone(&has_failed))?;
+        fanout::start(feed, router, &has_failed)?;
         let acceptor = Acceptor::start(
             listeners,
             mailboxes.to_vec(),

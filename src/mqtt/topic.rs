@@ -28,6 +28,11 @@ pub(super) fn location_topic(tenant: &str, driver: &str) -> String {
     format!("tenant/{tenant}/driver/{driver}/location")
 }
 
+/// The topic that an event of a geofence is told on.
+pub(super) fn geofence_topic(tenant: &str, fence: &str, event: &str) -> String {
+    format!("tenant/{tenant}/geofence/{fence}/{event}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::mapping::IngestTopic;

@@ -60,6 +60,9 @@ pub struct Config {
     pub shards: usize,
 }
 
+/// Most shards, each with an appender of its own; one more is for who changes geofences.
+const SHARDS_MAX: usize = APPENDERS_MAX as usize - 1;
+
 /// How much of a driver's newest past is in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -132,7 +135,7 @@ impl Recovering {
             0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
             shards => shards,
         };
-        let shards = shards.min(usize::from(APPENDERS_MAX));
+        let shards = shards.min(SHARDS_MAX);
         // Without a store fixes may leave memory at once.
         let stored_sequence =
             parts.history.as_ref().map_or(SEQUENCE_MAX, |history| history.stored_sequence.load(Ordering::Acquire));
@@ -188,7 +191,8 @@ impl Recovering {
                     let leave = self.leave();
                     self.shards[*shard].recover(key, &fix, frame.sequence, leave);
                 }
-                Record::Counters { .. } => {}
+                // What they change is no matter of the shards'.
+                Record::Counters { .. } | Record::Change(_) => {}
             }
         }
         for (tenant, codec, counts) in tally.map_or(Ok(Vec::new()), Tally::finish)? {

@@ -23,9 +23,9 @@ enum Fault {
     Sink(Box<dyn std::error::Error + Send + Sync>),
     /// Of another journal, or not in this one any more or yet.
     #[error(
-        "{0}: stop the engine and move what this sink holds away (`store` in `data_dir`); it is written anew, as far as the journal reaches back"
+        "{error}: stop the engine and move what this sink holds away (`{place}` in `data_dir`); it is written anew, as far as the journal reaches back"
     )]
-    Position(journal::Error),
+    Position { error: journal::Error, place: &'static str },
     #[error("the journal cannot be read on: {0}")]
     Journal(#[from] journal::Error),
     #[error("frame {sequence} of the journal is malformed")]
@@ -182,7 +182,7 @@ impl<S: Sink> Driver<S> {
     fn reader_behind(&mut self, held: Option<JournalPosition>) -> Result<Reader, Ended> {
         let held = held.unwrap_or(JournalPosition { journal: self.journal.id(), sequence: 0 });
         let reader = self.journal.reader_from(held).map_err(|error| match error {
-            journal::Error::Outside { .. } => Fault::Position(error),
+            journal::Error::Outside { .. } => Fault::Position { error, place: self.sink.place() },
             other => Fault::Journal(other),
         })?;
         self.position = held.sequence;
@@ -194,10 +194,12 @@ impl<S: Sink> Driver<S> {
 
     /// Reads into the batch until it is full or the journal's durable end is reached, which it tells.
     fn gather(&mut self, reader: &mut Reader) -> Result<bool, Fault> {
-        while self.batch.fixes() < self.config.batch_fixes_max {
+        // Frames that the sink wants nothing of fill no batch, and it is to be heard all the same that this is to stop.
+        while self.batch.fixes() < self.config.batch_fixes_max && self.batch.change().is_none() && !self.is_batch_old()
+        {
             let Some(frame) = reader.next()? else { return Ok(true) };
             let sequence = frame.sequence;
-            self.batch.gather(&frame).map_err(|_| Fault::Malformed { sequence })?;
+            self.batch.gather(&frame, &self.sink).map_err(|_| Fault::Malformed { sequence })?;
             self.gathered = sequence;
             self.gathering_since.get_or_insert_with(Instant::now);
         }
@@ -208,12 +210,16 @@ impl<S: Sink> Driver<S> {
         Duration::from_millis(self.config.batch_age_ms_max)
     }
 
+    fn is_batch_old(&self) -> bool {
+        self.gathering_since.is_some_and(|since| since.elapsed() >= self.batch_age_max())
+    }
+
     fn is_batch_due(&self) -> bool {
-        self.gathering_since.is_some_and(|since| {
-            self.deadline.is_some()
+        self.gathering_since.is_some()
+            && (self.deadline.is_some()
                 || self.batch.fixes() >= self.config.batch_fixes_max
-                || since.elapsed() >= self.batch_age_max()
-        })
+                || self.batch.change().is_some()
+                || self.is_batch_old())
     }
 
     fn write(&mut self) -> Result<(), Ended> {

@@ -20,6 +20,10 @@ impl Sink for Embedded {
         "embedded"
     }
 
+    fn place(&self) -> &'static str {
+        "store"
+    }
+
     fn resume(&mut self) -> Result<Option<JournalPosition>, Error> {
         Ok(self.0.applied()?)
     }

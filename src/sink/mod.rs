@@ -14,7 +14,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::batch::{Batch, DriverBatch};
+pub use self::batch::{Batch, DriverBatch, OwnedChange};
 pub use self::driver::{SinkHandle, start};
 pub use self::embedded::Embedded;
 pub use self::status::{SinkState, SinkStatus};
@@ -29,6 +29,25 @@ use crate::journal::JournalPosition;
 pub trait Sink: Send + 'static {
     /// Its name in metrics, logs and `readyz`.
     fn name(&self) -> &'static str;
+
+    /// The directory below `data_dir` with what it holds, for whoever has to see to it.
+    fn place(&self) -> &'static str;
+
+    /// Whether it wants to know of [changes](crate::journal::Change). A batch of such a sink ends with the frame of a change, and
+    /// is written without waiting for more.
+    fn takes_changes(&self) -> bool {
+        false
+    }
+
+    /// Whether it wants any fixes now. While it does not, frames with fixes are passed by unread.
+    fn wants_fixes(&self) -> bool {
+        true
+    }
+
+    /// Whether it wants the fixes of this tenant.
+    fn wants_fixes_of(&self, _tenant: &str) -> bool {
+        true
+    }
 
     /// The position it holds, asked once before the first batch.
     ///

@@ -1,5 +1,7 @@
 //! Sinks over a real journal: nothing skipped and nothing doubled, whatever stops in the middle.
 
+mod changing;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -165,7 +167,7 @@ fn a_position_of_another_journal_stops_the_sink_and_says_so() {
         let sink = start(fake, QUICK, Arc::clone(&tail.journal)).unwrap();
         wait_for("stopped", || matches!(sink.status().state(), SinkState::Stopped { .. }));
         let SinkState::Stopped { error } = sink.status().state() else { unreachable!() };
-        assert!(error.contains("is not in this journal") && error.contains("`store` in `data_dir`"), "{error}");
+        assert!(error.contains("is not in this journal") && error.contains("`fake` in `data_dir`"), "{error}");
         assert_eq!(sink.stop(WITHIN), 0);
     }
     check_store(&store, 0);
@@ -205,6 +207,10 @@ impl Fake {
 
 impl Sink for Fake {
     fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn place(&self) -> &'static str {
         "fake"
     }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::http::request;
 use crate::support::mqtt::Version;
 use crate::support::publisher::Publisher;
 use crate::support::rhumb::Rhumb;
-use crate::support::{fix_time_ms, native_fix};
+use crate::support::{fix_time_ms, native_fix, wait_for};
 
 /// Batches and segments small enough that store and journal both have several.
 const SETS: &[&str] = &["journal.segment_bytes=1048576", "sink.batch_age_ms_max=50", "sink.batch_fixes_max=1000"];
@@ -26,6 +27,22 @@ fn tracks(rhumb: &Rhumb, drivers: &[&str]) -> BTreeMap<String, Vec<Value>> {
     drivers.iter().map(|driver| ((*driver).to_owned(), rhumb.track("default", driver))).collect()
 }
 
+/// A fence around all of it, and what came of it: the fence, and the events.
+fn fence(rhumb: &Rhumb) -> (Value, Value) {
+    let fence = rhumb.get("default", "/v1/geofences/all").json(200);
+    let events = wait_for("the event", || {
+        let events = rhumb.get("default", "/v1/geofences/events").json(200)["events"].take();
+        (!events.as_array().unwrap().is_empty()).then_some(events)
+    });
+    (fence, events)
+}
+
+fn put_fence(rhumb: &Rhumb) {
+    let body = r#"{"type":"Polygon","coordinates":[[[20,51],[22,51],[22,53],[20,53],[20,51]]]}"#;
+    let answer = request(rhumb.http(), "PUT", "/v1/geofences/all", &[], body.as_bytes());
+    assert_eq!(answer.json(201)["id"], "all");
+}
+
 fn post_before(rhumb: &Rhumb) {
     let fixes: Vec<String> = (1..=BEFORE).map(native_fix).collect();
     let answer = rhumb.post("default", "/v1/drivers/before/location", &format!("[{}]", fixes.join(",")));
@@ -35,7 +52,9 @@ fn post_before(rhumb: &Rhumb) {
 #[test]
 fn a_backup_under_load_is_restored_with_all_that_was_acknowledged() {
     let mut rhumb = Rhumb::start(SETS);
+    put_fence(&rhumb);
     post_before(&rhumb);
+    let before = fence(&rhumb);
     let place = tempfile::tempdir().unwrap();
     let backup = place.path().join("backup");
     let mut publishers = ["a", "b", "c"].map(|driver| Publisher::new("default", driver, Version::V4));
@@ -57,6 +76,8 @@ fn a_backup_under_load_is_restored_with_all_that_was_acknowledged() {
     let restored = Rhumb::restored(&backup, SETS);
     let (was, is) = (tracks(&rhumb, &drivers), tracks(&restored, &drivers));
     assert_eq!(is["before"].len() as u64, BEFORE);
+    let (kept, events) = fence(&restored);
+    assert_eq!((&kept, &events[0]), (&before.0, &before.1[0]));
     let mut stored = BEFORE;
     for publisher in &publishers {
         let (was, is) = (&was[&publisher.driver], &is[&publisher.driver]);
@@ -79,6 +100,7 @@ fn a_backup_under_load_is_restored_with_all_that_was_acknowledged() {
 #[test]
 fn a_backup_of_a_stopped_engine_is_the_same_engine() {
     let mut rhumb = Rhumb::start(SETS);
+    put_fence(&rhumb);
     post_before(&rhumb);
     assert_eq!(rhumb.terminate().0.code(), Some(0));
     let place = tempfile::tempdir().unwrap();
@@ -87,6 +109,7 @@ fn a_backup_of_a_stopped_engine_is_the_same_engine() {
     assert!(output.status.success(), "{}", said(&output));
     rhumb.restart();
     let restored = Rhumb::restored(&backup, SETS);
+    assert_eq!(fence(&restored), fence(&rhumb));
     assert_eq!(tracks(&restored, &["before"]), tracks(&rhumb, &["before"]));
     assert_eq!(restored.books("default"), rhumb.books("default"));
     let last = rhumb.get("default", "/v1/drivers/before/location").json(200);

@@ -7,10 +7,11 @@ use rhumb::counts::Counts;
 use rhumb::fix::Fix;
 use rhumb::ids::{DriverId, TenantId};
 use rhumb::journal::inspect::{Event, Files, Walk};
-use rhumb::journal::{APPENDER_OF_SEAL, Frame, Record};
+use rhumb::journal::{APPENDER_OF_SEAL, Change, Frame, Record};
 use rhumb::wire::native;
 use rhumb::wire::time::write_rfc3339;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::Error;
 use super::stat::{rejected, time};
@@ -122,7 +123,10 @@ fn print(frame: &Frame<'_>, args: &Args, line: &mut Vec<u8>, out: &mut impl Writ
                     writeln!(out)?;
                 }
             }
-            Record::Counters { .. } => {}
+            Record::Change(change) if args.driver.is_none() && args.has_tenant(change.tenant) => {
+                print_change(frame, &change, args.json, out)?;
+            }
+            Record::Counters { .. } | Record::Change(_) => {}
         }
     }
     Ok(())
@@ -162,6 +166,36 @@ impl CountersShape {
 
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+#[derive(Serialize)]
+struct ChangeLine<'a> {
+    sequence: u64,
+    received_at: String,
+    tenant: &'a str,
+    change: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a RawValue>,
+}
+
+/// What a tenant keeps otherwise from this frame on. Bodies are JSON.
+fn print_change(frame: &Frame<'_>, change: &Change<'_>, is_json: bool, out: &mut impl Write) -> io::Result<()> {
+    let Change { tenant, kind, id, body } = *change;
+    let (sequence, received_at) = (frame.sequence, time(frame.received_at));
+    if is_json {
+        let body = serde_json::from_slice(body).ok();
+        serde_json::to_writer(
+            &mut *out,
+            &ChangeLine { sequence, received_at, tenant, change: kind.as_str(), id, body },
+        )?;
+        return writeln!(out);
+    }
+    write!(out, "{sequence} {received_at} {tenant} {} {id}", kind.as_str())?;
+    if !body.is_empty() {
+        write!(out, " {}", String::from_utf8_lossy(body))?;
+    }
+    writeln!(out)
 }
 
 #[derive(Serialize)]

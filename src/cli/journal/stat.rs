@@ -37,6 +37,9 @@ fn print(stat: &Stat, is_in_use: bool, out: &mut impl Write) -> std::io::Result<
     if stat.gaps > 0 {
         line("  of these gaps", stat.gaps.to_string())?;
     }
+    if stat.changes > 0 {
+        line("  of these changes", stat.changes.to_string())?;
+    }
     line("fixes", total.fixes.to_string())?;
     line("bytes", total.bytes.to_string())?;
     if let Some(bytes) = bytes_per_fix(&total) {
@@ -91,6 +94,7 @@ struct Shape<'a> {
     last: u64,
     frames: u64,
     gaps: u64,
+    changes: u64,
     fixes: u64,
     bytes: u64,
     frame_bytes: u64,
@@ -172,6 +176,7 @@ impl<'a> Shape<'a> {
             last: stat.last,
             frames: total.frames,
             gaps: stat.gaps,
+            changes: stat.changes,
             fixes: total.fixes,
             bytes: total.bytes,
             frame_bytes: total.frame_bytes,

@@ -8,7 +8,7 @@ use super::walk::Walk;
 use crate::codec::Codec;
 use crate::counts::Counts;
 use crate::journal::error::Error;
-use crate::journal::{Frame, JournalId, Tally, segment};
+use crate::journal::{Frame, JournalId, Record, Tally, segment};
 use crate::units::TimestampMs;
 
 /// The numbers of one segment.
@@ -56,6 +56,8 @@ pub struct Stat {
     pub snapshots: Vec<SnapshotStat>,
     /// Frames that stand for frames that were lost.
     pub gaps: u64,
+    /// Changes of what tenants keep, such as geofences.
+    pub changes: u64,
     /// What was decided, by tenant and codec. Stored and late are counted from the fixes themselves.
     pub tenants: BTreeMap<String, BTreeMap<Codec, Counts>>,
     /// Earliest and latest receive time of a frame.
@@ -100,6 +102,10 @@ impl Stat {
         segment.received_at = Some((segment.received_at.map_or(at, |(first, _)| first), at));
         let widened = |(first, last): (TimestampMs, TimestampMs)| (first.min(at), last.max(at));
         self.received_at = Some(self.received_at.map_or((at, at), widened));
+        // A change has a frame without fixes.
+        if frame.fixes == 0 {
+            self.changes += frame.records().filter(|record| matches!(record, Ok(Record::Change(_)))).count() as u64;
+        }
         // Frames that a walk gives do add up.
         for (tenant, codec, counts) in Tally::of(frame).unwrap_or_default() {
             match self.tenants.get_mut(tenant) {

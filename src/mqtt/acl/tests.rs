@@ -16,7 +16,7 @@ const OWN_DRIVER: &str = "d1";
 /// Levels that stand in for wildcards: all that a rule or a role looks at, some that nobody does, and none.
 const WORDS: [&str; 9] = ["tenant", "acme", "globex", "driver", "d1", "d2", "command", "zz", ""];
 
-const TOPICS: [&str; 24] = [
+const TOPICS: [&str; 26] = [
     "tenant",
     "tenant/acme",
     "tenant/acm/x",
@@ -29,6 +29,8 @@ const TOPICS: [&str; 24] = [
     "tenant/acme/driver/d2/command/go",
     "tenant/acme/driver/d11/location",
     "tenant/acme/drivers/d1/location",
+    "tenant/acme/geofence/g1/enter",
+    "tenant/globex/geofence/g1/enter",
     "tenant/globex/driver/d1/location",
     "tenant/globex/driver/d1/command/go",
     "tenant//driver/d1/location",

@@ -322,6 +322,14 @@ impl Router {
         }
     }
 
+    /// Publishes what the engine itself has to tell to subscribers, behind the fixes that wait. Never blocks.
+    ///
+    /// # Errors
+    /// The queue is full: it can be tried again.
+    pub fn publish(&self, mount: Mount, topic: &str, qos: u8, payload: Bytes) -> Result<(), Busy> {
+        self.inbox.send_fix((mount, Message::fix(topic.into(), payload, qos.min(2))))
+    }
+
     /// Fixes that [`Router::publish_fix`] had to drop since the start.
     pub fn fixes_dropped(&self) -> u64 {
         self.shared.fixes_dropped.load(Ordering::Relaxed)

@@ -40,7 +40,7 @@ fn a_backup_holds_journal_and_store_and_nothing_that_lets_anybody_in() {
     // The router's file is written when the engine stops.
     assert_eq!(guarded.rhumb.terminate().0.code(), Some(0));
     let data_dir = guarded.rhumb.data_dir();
-    for name in ["journal", "store", "router", "rejected", "devices", "secret.key"] {
+    for name in ["journal", "store", "follow", "router", "rejected", "devices", "secret.key"] {
         assert!(names(&data_dir).contains(name), "{name} is not in {:?}", names(&data_dir));
     }
     let place = tempfile::tempdir().unwrap();
@@ -60,7 +60,11 @@ fn a_backup_holds_journal_and_store_and_nothing_that_lets_anybody_in() {
     let key = fs::read(data_dir.join("secret.key")).unwrap();
     let secrets = [key.as_slice(), password.as_bytes(), b"argon2id"];
     for backup in [&stopped, &running, &asked] {
-        assert_eq!(names(backup).iter().collect::<Vec<_>>(), ["backup.json", "journal", "store"], "{backup:?}");
+        assert_eq!(
+            names(backup).iter().collect::<Vec<_>>(),
+            ["backup.json", "follow", "journal", "store"],
+            "{backup:?}"
+        );
         for file in files(backup) {
             let content = fs::read(&file).unwrap();
             let has = |secret: &[u8]| content.windows(secret.len()).any(|bytes| bytes == secret);

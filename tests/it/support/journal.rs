@@ -44,6 +44,7 @@ pub(crate) fn read<T>(data_dir: &Path, of: impl Fn(&Fix) -> T) -> Journalled<T> 
                     drivers.entry(driver).or_default().push(of(&fix));
                 }
                 Record::Counters { tenant, counts, .. } => counters.entry(tenant.to_owned()).or_default().add(&counts),
+                Record::Change(_) => {}
             }
         }
         Ok(())
