@@ -9,6 +9,7 @@ use super::frame::{CONNECT_BYTES_MAX, Framed, Packet, first_packet};
 use super::ingest;
 use super::publish::{self, Parsed};
 use super::rate::Admission;
+use super::router::will::{expiry_s, wait_s};
 use super::router::{FromRouter, WillFate};
 use super::worker::Context;
 
@@ -207,12 +208,11 @@ impl Connection {
         if self.phase == Phase::AwaitingLink || !why.publishes_will() {
             return;
         }
-        // A DISCONNECT cannot begin what CONNECT did not ask for [MQTT-3.14.2-2].
-        let changed = session_expiry_s.filter(|_| session.session_expiry_s > 0);
-        let expiry_s = changed.unwrap_or(session.session_expiry_s).min(context.config.router.session_expiry_s_max);
+        let most_s = context.config.router.session_expiry_s_max;
+        let expiry_s = expiry_s(session.session_expiry_s, session_expiry_s, most_s);
         // With the process, and with whoever begins it anew, the session is over.
         let is_over = why == Close::Stopping || left == Left::Ended;
-        let wait_s = if is_over { 0 } else { will.delay_s.min(expiry_s) };
+        let wait_s = if is_over { 0 } else { wait_s(will.delay_s, expiry_s) };
         // The client is back before its will was due [MQTT-3.1.3-9].
         if left == Left::GoesOn && wait_s > 0 {
             return;

@@ -61,7 +61,7 @@ mod thread;
 mod timers;
 mod trie;
 mod turn;
-mod will;
+pub(super) mod will;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};

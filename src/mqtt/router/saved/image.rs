@@ -10,7 +10,7 @@ use super::super::namespace::Namespace;
 use super::super::session::{Outgoing, Session};
 use super::super::subscribers::SessionKey;
 use super::super::turn::Turn;
-use super::super::will::PendingWill;
+use super::super::will::{PendingWill, expiry_s};
 use super::{NamespaceImage, SessionImage};
 
 impl Namespace {
@@ -88,9 +88,9 @@ fn image(session: &Session, turn: &Turn) -> Option<SessionImage> {
     let (expires_at, will) = match &session.client {
         None => (session.expires_at, session.will.clone()),
         Some(client) => {
-            let expiry_s = client.session_expiry_s.min(turn.config.session_expiry_s_max);
-            let will = client.will.clone().map(|will| PendingWill::new(will, expiry_s, turn.now));
-            (if expiry_s == u32::MAX { Ms::NEVER } else { turn.now.after_s(expiry_s) }, will)
+            let session_expiry_s = expiry_s(client.session_expiry_s, None, turn.config.session_expiry_s_max);
+            let will = client.will.clone().map(|will| PendingWill::new(will, session_expiry_s, turn.now));
+            (if session_expiry_s == u32::MAX { Ms::NEVER } else { turn.now.after_s(session_expiry_s) }, will)
         }
     };
     (expires_at > turn.now).then(|| SessionImage {
