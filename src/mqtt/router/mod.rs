@@ -41,7 +41,7 @@ mod lookups;
 mod message;
 mod mount;
 mod namespace;
-mod owner;
+pub(super) mod owner;
 mod retained;
 mod routing;
 mod saved;
