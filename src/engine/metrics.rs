@@ -206,6 +206,9 @@ fn collect_door(stats: &Stats, page: &mut Exposition) {
     let help = "Filters since the start that their clients may not subscribe to.";
     page.family("rhumb_mqtt_subscriptions_refused_total", help, Kind::Counter)
         .sample(&[], stats.subscriptions_refused());
+    let help =
+        "Wills on ingest topics since the start that were due and had no room with the shards, nor to wait for it.";
+    page.family("rhumb_mqtt_wills_lost_total", help, Kind::Counter).sample(&[], stats.wills_lost());
     let mut closed = page.family(
         "rhumb_mqtt_connections_closed_total",
         "Connections that ended since the start, by reason.",

@@ -3,7 +3,10 @@
 //! A client id is its owner's: the same one of another principal names another client. So nobody takes the place, or the kept
 //! session, of anybody else, and nobody can keep an id from those who use it.
 
+use std::sync::{Arc, OnceLock};
+
 use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 
 use super::mailbox::ConnectionRef;
 use super::router::Mount;
@@ -40,11 +43,38 @@ impl ClientName {
     }
 }
 
+/// What became of a session whose client's name another connection took: told by that one, whichever leaves first.
+#[derive(Debug, Default)]
+pub(super) struct Succession(OnceLock<bool>);
+
+impl Succession {
+    /// Another connection took the name, and goes on with the session or begins it anew. Only the first one counts.
+    fn begin(&self, begins_anew: bool) {
+        // Whoever comes later takes the name of another.
+        let _ = self.0.set(begins_anew);
+    }
+
+    /// Whether another connection took the name.
+    pub(super) fn has_begun(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// What became of the session.
+    pub(super) fn left(&self) -> Left {
+        match self.0.get() {
+            None => Left::Free,
+            Some(false) => Left::GoesOn,
+            Some(true) => Left::Ended,
+        }
+    }
+}
+
 /// Whoever has a name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Holder {
     client: ClientRef,
-    begins_anew: bool,
+    /// Only those have one that want to know.
+    succession: Option<Arc<Succession>>,
 }
 
 /// What became of the session of a client that leaves its name.
@@ -64,21 +94,31 @@ pub(super) struct Clients(DashMap<ClientName, Holder>);
 
 impl Clients {
     /// Takes the name for a connection, which goes on with the session of that name or begins it anew, and tells who had it.
-    pub(super) fn take(&self, name: ClientName, client: ClientRef, begins_anew: bool) -> Option<ClientRef> {
-        self.0.insert(name, Holder { client, begins_anew }).map(|former| former.client)
+    pub(super) fn take(
+        &self,
+        name: ClientName,
+        client: ClientRef,
+        begins_anew: bool,
+        succession: Option<Arc<Succession>>,
+    ) -> Option<ClientRef> {
+        let holder = Holder { client, succession };
+        match self.0.entry(name) {
+            Entry::Vacant(free) => {
+                free.insert(holder);
+                None
+            }
+            Entry::Occupied(mut taken) => {
+                let former = taken.insert(holder);
+                // Before anybody else sees that the name is another's.
+                former.succession.iter().for_each(|succession| succession.begin(begins_anew));
+                Some(former.client)
+            }
+        }
     }
 
     /// Frees the name, unless another connection took it meanwhile.
-    pub(super) fn leave(&self, name: &ClientName, client: ClientRef) -> Left {
-        if self.0.remove_if(name, |_, holder| holder.client == client).is_some() {
-            return Left::Free;
-        }
-        if self.begins_anew(name) == Some(true) { Left::Ended } else { Left::GoesOn }
-    }
-
-    /// Whether whoever has the name now began its session anew; `None` if nobody has it.
-    pub(super) fn begins_anew(&self, name: &ClientName) -> Option<bool> {
-        self.0.get(name).map(|holder| holder.begins_anew)
+    pub(super) fn leave(&self, name: &ClientName, client: ClientRef) {
+        self.0.remove_if(name, |_, holder| holder.client == client);
     }
 }
 
@@ -106,16 +146,33 @@ mod tests {
     fn a_name_that_was_taken_over_is_not_freed_by_its_former_holder() {
         let clients = Clients::default();
         let name = || ClientName::new(None, "a");
-        assert_eq!(clients.take(name(), client(1), false), None);
-        assert_eq!(clients.take(name(), client(2), false), Some(client(1)));
-        assert_eq!(clients.leave(&name(), client(1)), Left::GoesOn);
-        assert_eq!(clients.take(name(), client(3), true), Some(client(2)));
-        assert_eq!(clients.leave(&name(), client(2)), Left::Ended);
-        assert_eq!(clients.begins_anew(&name()), Some(true));
-        assert_eq!(clients.leave(&name(), client(3)), Left::Free);
-        assert_eq!(clients.begins_anew(&name()), None);
+        assert_eq!(clients.take(name(), client(1), false, None), None);
+        assert_eq!(clients.take(name(), client(2), false, None), Some(client(1)));
+        clients.leave(&name(), client(1));
+        assert_eq!(clients.take(name(), client(3), true, None), Some(client(2)));
+        clients.leave(&name(), client(3));
         assert!(clients.0.is_empty());
-        assert_eq!(clients.take(name(), client(4), false), None);
+        clients.leave(&name(), client(2));
+        assert_eq!(clients.take(name(), client(4), false, None), None);
+    }
+
+    #[test]
+    fn what_became_of_a_session_is_told_by_whoever_came_next_however_soon_that_left() {
+        for leaves_first in [false, true] {
+            let clients = Clients::default();
+            let name = || ClientName::new(None, "a");
+            let successions: [Arc<Succession>; 4] = Default::default();
+            for (key, begins_anew) in [(0, false), (1, true), (2, false), (3, true)] {
+                let succession = Some(Arc::clone(&successions[key as usize]));
+                clients.take(name(), client(key), begins_anew, succession);
+            }
+            if leaves_first {
+                clients.leave(&name(), client(3));
+            }
+            clients.leave(&name(), client(0));
+            let left = successions.each_ref().map(|succession| succession.left());
+            assert_eq!(left, [Left::Ended, Left::GoesOn, Left::Ended, Left::Free], "left first: {leaves_first}");
+        }
     }
 
     #[test]
@@ -134,10 +191,10 @@ mod tests {
         ];
         let clients = Clients::default();
         for (number, name) in (0..).zip(&names) {
-            assert_eq!(clients.take(name.clone(), client(number), false), None, "{name:?}");
+            assert_eq!(clients.take(name.clone(), client(number), false, None), None, "{name:?}");
         }
         for (number, name) in (0..).zip(names) {
-            assert_eq!(clients.take(name.clone(), client(99), false), Some(client(number)), "{name:?}");
+            assert_eq!(clients.take(name.clone(), client(99), false, None), Some(client(number)), "{name:?}");
         }
     }
 }

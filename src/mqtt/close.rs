@@ -40,6 +40,8 @@ pub(super) enum Close {
     UnsupportedVersion,
     /// An empty client id that asks for a session to be kept [MQTT-3.1.3-8].
     ClientIdRefused,
+    /// A client id that is longer than any may be.
+    ClientIdTooLong,
     /// No credentials came, and some are asked for.
     NotAuthorized,
     /// Credentials that are not right.
@@ -95,7 +97,7 @@ impl Close {
             | Self::TooManyTenants
             | Self::Router(CloseReason::Stalled | CloseReason::QuotaExceeded) => 0x97,
             Self::UnsupportedVersion => 0x84,
-            Self::ClientIdRefused => 0x85,
+            Self::ClientIdRefused | Self::ClientIdTooLong => 0x85,
             Self::BadCredentials => 0x86,
             Self::NotAuthorized => 0x87,
             Self::AuthBusy => 0x89,
@@ -123,6 +125,7 @@ impl Close {
             Self::TooManyConnections => "there is no room for another connection",
             Self::UnsupportedVersion => "MQTT 3.1.1 and 5 are spoken here",
             Self::ClientIdRefused => "a session to be kept needs a client id",
+            Self::ClientIdTooLong => "the client id is longer than 1,024 bytes",
             Self::NotAuthorized => "a token, a device's password or a client certificate is wanted",
             Self::BadCredentials => "these credentials are not good here",
             Self::AuthBusy => "too many credentials are being checked, come again later",
@@ -159,6 +162,7 @@ impl Close {
             Self::TooManyConnections => "too_many_connections",
             Self::UnsupportedVersion => "unsupported_version",
             Self::ClientIdRefused => "client_id_refused",
+            Self::ClientIdTooLong => "client_id_too_long",
             Self::NotAuthorized => "not_authorized",
             Self::BadCredentials => "bad_credentials",
             Self::AuthBusy => "auth_busy",
@@ -199,9 +203,9 @@ impl Close {
         )
     }
 
-    /// Whether the will is published.
+    /// Whether the will is published. Whoever may not come in any more leaves nothing behind.
     pub(super) fn publishes_will(self) -> bool {
-        !matches!(self, Self::ByClient { publish_will: false, .. })
+        !matches!(self, Self::ByClient { publish_will: false, .. } | Self::Revoked | Self::Expired)
     }
 }
 

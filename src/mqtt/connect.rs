@@ -20,6 +20,9 @@ use super::terms::{self, Taken};
 use super::worker::{Context, TICKS_PER_S, Tick};
 use crate::auth::Admitted;
 
+/// Longest client id, bytes. MQTT has servers take 23 [MQTT-3.1.3-5]; it is kept for as long as what is kept under it.
+const CLIENT_ID_BYTES_MAX: usize = 1_024;
+
 impl Connection {
     /// The first packet, which must be a CONNECT [MQTT-3.1.0-1].
     pub(super) fn connect(&mut self, context: &mut Context, packet: &Packet<'_>) -> Result<(), Close> {
@@ -42,6 +45,8 @@ impl Connection {
             Some(Close::AuthMethodRefused)
         } else if version == Version::V4 && connect.client_id.is_empty() && !connect.clean_start {
             Some(Close::ClientIdRefused)
+        } else if connect.client_id.len() > CLIENT_ID_BYTES_MAX {
+            Some(Close::ClientIdTooLong)
         } else {
             None
         };
@@ -62,7 +67,7 @@ impl Connection {
         let principal = admitted.as_ref().map(|admitted| Arc::clone(&admitted.principal));
         let (ingest_will, routed_will) = match connect.will.take() {
             None => (None, None),
-            Some(will) => match terms::take_will(context, principal.as_deref(), connect.version, will) {
+            Some(will) => match terms::take_will(context, admitted.as_ref(), connect.version, will) {
                 Ok(Taken::Ingest(will)) => (Some(will), None),
                 Ok(Taken::Routed(will)) => (None, Some(will)),
                 Err(why) => {
@@ -100,7 +105,7 @@ impl Connection {
         };
         self.silence_max = silence_max;
         let name = session.name();
-        self.take_name(context, &name, session.clean_start);
+        self.take_name(context, &name, &session);
         let has_kept_session = context.router.has_session(&name.mount, &name.owned_id);
         let needs_link = routed_will.is_some() || (has_kept_session && !session.clean_start);
         let forgets = has_kept_session && session.clean_start && !needs_link;
@@ -119,27 +124,31 @@ impl Connection {
     }
 
     /// Takes the client's name, and the place of whoever has it.
-    fn take_name(&self, context: &mut Context, name: &ClientName, begins_anew: bool) {
+    fn take_name(&self, context: &Context, name: &ClientName, session: &Session) {
         let me = ClientRef { worker: context.worker, connection: self.me };
-        if let Some(former) = context.clients.take(name.clone(), me, begins_anew) {
+        let succession = session.ingest_will.as_ref().map(|will| Arc::clone(&will.succession));
+        if let Some(former) = context.clients.take(name.clone(), me, session.clean_start, succession) {
             context.mailboxes[former.worker]
                 .send(Message::Close { connection: former.connection, why: Close::TakenOver });
-        }
-        // A will that waited is called off, unless the session that it waited with ends here [MQTT-3.1.3-9].
-        if let Some(will) = context.wills.take(name)
-            && begins_anew
-        {
-            ingest::publish_will(context, &will);
         }
     }
 
     /// Lets the client in, if it takes a packet that says so.
-    pub(super) fn send_connack(&mut self, context: &Context, session_present: bool) -> Result<(), Close> {
+    pub(super) fn send_connack(&mut self, context: &mut Context, session_present: bool) -> Result<(), Close> {
         let Some(session) = &self.session else { return Ok(()) };
         let properties = terms::connack_properties(&context.config, session);
         let packet = ServerPacket::ConnAck { session_present, reason: 0, properties: Box::new(properties) };
+        let begins_anew = session.clean_start;
+        let name = (!context.wills.is_empty()).then(|| session.name());
         self.say(&packet)?;
         self.phase = Phase::Open;
+        // A will that waited is called off, unless the session that it waited with ends here [MQTT-3.1.3-9]. Not before: the client
+        // of a session that is not let in is not back.
+        if let Some(will) = name.and_then(|name| context.wills.take(&name))
+            && begins_anew
+        {
+            ingest::publish_will(context, will);
+        }
         Ok(())
     }
 

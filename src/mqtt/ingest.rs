@@ -13,7 +13,7 @@ use super::mailbox::ConnectionRef;
 use super::mapping::Mapped;
 use super::publish::RawPublish;
 use super::topic::{self, Topic};
-use super::wills::IngestWill;
+use super::wills::{IngestWill, Wills};
 use super::worker::Context;
 use crate::auth::{Principal, TENANT_DEFAULT};
 use crate::codec::Codec;
@@ -234,11 +234,25 @@ impl Connection {
     }
 }
 
-/// Publishes a will on an ingest topic, like any publish.
-pub(super) fn publish_will(context: &mut Context, will: &IngestWill) {
-    if !context.outbox.is_over_ceiling() {
+/// Publishes a will on an ingest topic, like any publish. One whose client may not come in any more is refused, and one for which
+/// the shards have no room is put off.
+pub(super) fn publish_will(context: &mut Context, will: IngestWill) {
+    if will.has_lapsed(context.now) {
+        context.tally.publishes_refused += 1;
+    } else if context.outbox.is_over_ceiling() {
+        context.tally.wills_lost += u64::from(!context.wills.put_off(will));
+    } else {
         context.tally.publishes += 1;
         add(context, &will.source, None, &will.payload);
+    }
+}
+
+/// Publishes one will after the other, for as long as there are any and the shards have room.
+pub(super) fn publish_wills(context: &mut Context, next: impl Fn(&Wills) -> Option<IngestWill>) {
+    while !context.outbox.is_over_ceiling()
+        && let Some(will) = next(&context.wills)
+    {
+        publish_will(context, will);
     }
 }
 

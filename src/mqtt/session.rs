@@ -1,5 +1,7 @@
 //! What a connection's packets mean: CONNECT, telemetry by the fast path, and everything else to the router.
 
+use std::sync::Arc;
+
 use super::acks::AckKind;
 use super::clients::{ClientRef, Left};
 use super::close::Close;
@@ -9,6 +11,7 @@ use super::frame::{CONNECT_BYTES_MAX, Framed, Packet, first_packet};
 use super::ingest;
 use super::publish::{self, Parsed};
 use super::rate::Admission;
+use super::router::will::{expiry_s, wait_s};
 use super::router::{FromRouter, WillFate};
 use super::worker::Context;
 
@@ -163,7 +166,7 @@ impl Connection {
     }
 
     /// Takes what the router has for this connection.
-    pub(super) fn take_routed(&mut self, context: &Context, from_router: FromRouter) -> Result<(), Close> {
+    pub(super) fn take_routed(&mut self, context: &mut Context, from_router: FromRouter) -> Result<(), Close> {
         match from_router {
             FromRouter::Attached { session_present } => {
                 if let Some(session) = &mut self.session {
@@ -198,35 +201,35 @@ impl Connection {
             _ => None,
         };
         let name = session.name();
-        let left = context.clients.leave(&name, ClientRef { worker: context.worker, connection: self.me });
         if let Some(link) = session.link {
             let fate = if why.publishes_will() { WillFate::Publish } else { WillFate::Discard };
             link.close(fate, session_expiry_s);
         }
-        let Some(will) = session.ingest_will else { return };
-        if self.phase == Phase::AwaitingLink || !why.publishes_will() {
+        let me = ClientRef { worker: context.worker, connection: self.me };
+        let will = session.ingest_will.filter(|_| self.phase != Phase::AwaitingLink && why.publishes_will());
+        let Some(will) = will else {
+            context.clients.leave(&name, me);
             return;
-        }
-        // A DISCONNECT cannot begin what CONNECT did not ask for [MQTT-3.14.2-2].
-        let changed = session_expiry_s.filter(|_| session.session_expiry_s > 0);
-        let expiry_s = changed.unwrap_or(session.session_expiry_s).min(context.config.router.session_expiry_s_max);
-        // With the process, and with whoever begins it anew, the session is over.
-        let is_over = why == Close::Stopping || left == Left::Ended;
-        let wait_s = if is_over { 0 } else { will.delay_s.min(expiry_s) };
+        };
+        let most_s = context.config.router.session_expiry_s_max;
+        let wait_s = wait_s(will.delay_s, expiry_s(session.session_expiry_s, session_expiry_s, most_s));
+        // With the process, the session is over.
+        let wait_s = if why == Close::Stopping { 0 } else { wait_s };
+        let succession = Arc::clone(&will.succession);
+        let owner_max = context.config.router.sessions_per_owner_max;
+        // It waits before the name is free, so that whoever takes the name next finds it.
+        let given_back = context.wills.wait(&name, *will, wait_s, context.now_tick, owner_max);
+        context.clients.leave(&name, me);
+        let left = succession.left();
+        let will = match left {
+            Left::Free => given_back,
+            // Somebody took the name since it began to wait.
+            Left::GoesOn | Left::Ended => given_back.or_else(|| context.wills.take_back(&name, &succession)),
+        };
         // The client is back before its will was due [MQTT-3.1.3-9].
-        if left == Left::GoesOn && wait_s > 0 {
-            return;
-        }
-        if let Some(will) = context.wills.wait(name.clone(), *will, wait_s, context.now_tick) {
-            ingest::publish_will(context, &will);
-            return;
-        }
-        // Whoever took the name since, on another thread, may have looked for the will too early.
-        if let Some(begins_anew) = context.clients.begins_anew(&name)
-            && let Some(will) = context.wills.take(&name)
-            && begins_anew
-        {
-            ingest::publish_will(context, &will);
+        let is_called_off = left == Left::GoesOn && wait_s > 0;
+        if let Some(will) = will.filter(|_| !is_called_off) {
+            ingest::publish_will(context, will);
         }
     }
 }

@@ -29,6 +29,7 @@ pub struct Stats {
     publishes_refused: AtomicU64,
     publishes_dropped: AtomicU64,
     subscriptions_refused: AtomicU64,
+    wills_lost: AtomicU64,
     closed: Mutex<Closed>,
 }
 
@@ -43,6 +44,8 @@ pub(super) struct Tally {
     pub(super) publishes_dropped: u64,
     /// Filters that the client may not subscribe to.
     pub(super) subscriptions_refused: u64,
+    /// On ingest topics, that nobody had room for.
+    pub(super) wills_lost: u64,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +99,11 @@ impl Stats {
         self.subscriptions_refused.load(Ordering::Relaxed)
     }
 
+    /// Wills on ingest topics since the start that were due and had no room with the shards, nor to wait for it.
+    pub fn wills_lost(&self) -> u64 {
+        self.wills_lost.load(Ordering::Relaxed)
+    }
+
     /// Connections that ended since the start, by reason.
     pub fn closed(&self) -> Vec<(&'static str, u64)> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,6 +131,7 @@ impl Stats {
             (&self.publishes_refused, tally.publishes_refused),
             (&self.publishes_dropped, tally.publishes_dropped),
             (&self.subscriptions_refused, tally.subscriptions_refused),
+            (&self.wills_lost, tally.wills_lost),
         ];
         for (total, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             total.fetch_add(count, Ordering::Relaxed);

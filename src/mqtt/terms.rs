@@ -7,7 +7,7 @@ use super::connection::Session;
 use super::ingest;
 use super::wills::IngestWill;
 use super::worker::Context;
-use crate::auth::Principal;
+use crate::auth::Admitted;
 
 /// A will that a client may leave behind.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) enum Taken {
 /// Why the connection is refused.
 pub(super) fn take_will(
     context: &Context,
-    who: Option<&Principal>,
+    admitted: Option<&Admitted>,
     version: Version,
     will: Will,
 ) -> Result<Taken, Close> {
@@ -32,10 +32,11 @@ pub(super) fn take_will(
     if will.retain && version == Version::V5 && !context.config.offers_retain() {
         return Err(Close::RetainNotSupported);
     }
+    let who = admitted.map(|admitted| &*admitted.principal);
     match ingest::source_of(context, who, &will.topic) {
         Some(Ok(source)) => {
             let Will { payload, delay_s, .. } = will;
-            Ok(Taken::Ingest(Box::new(IngestWill { source, payload, delay_s })))
+            Ok(Taken::Ingest(Box::new(IngestWill::new(source, payload, delay_s, admitted))))
         }
         Some(Err(refusal)) => Err(refusal.into_close()),
         None => match ingest::check_topic(context, who, &will.topic, None) {
@@ -76,7 +77,7 @@ mod tests {
     use super::super::codec;
     use super::super::workbench::Workbench;
     use super::*;
-    use crate::auth::{Admitted, Role};
+    use crate::auth::{Principal, Role};
     use crate::ids::{DriverId, TenantId};
 
     /// What CONNACK says to a client that leaves a will on this topic; none if there was no CONNACK.
@@ -98,6 +99,28 @@ mod tests {
         assert!(began.is_ok() || connection.session.is_none());
         connection.end_session(&mut door.context, Close::ByClient { publish_will: false, session_expiry_s: None });
         code
+    }
+
+    #[test]
+    fn a_client_id_is_no_longer_than_may_be() {
+        let mut door = Workbench::new(Config::default());
+        for (level, id_bytes, expected) in
+            [(5, 1_024, Some(0)), (5, 1_025, Some(0x85)), (4, 1_024, Some(0)), (4, 1_025, Some(2))]
+        {
+            let properties: &[u8] = if level == 5 { b"\0" } else { b"" };
+            let id = vec![b'x'; id_bytes];
+            let body =
+                [b"\0\x04MQTT", &[level, 2, 0, 0][..], properties, &(id_bytes as u16).to_be_bytes(), &id].concat();
+            let connect = [&[0x10, body.len() as u8 | 0x80, (body.len() >> 7) as u8], &body[..]].concat();
+            let mut connection = door.connection(false);
+            let taken = connection.take_packets(&mut door.context, &connect);
+            assert_eq!(
+                (taken.is_ok(), connection.out.get(3).copied()),
+                (expected == Some(0), expected),
+                "{level} {id_bytes}"
+            );
+            connection.end_session(&mut door.context, Close::Lost);
+        }
     }
 
     #[test]

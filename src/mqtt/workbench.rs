@@ -37,7 +37,8 @@ pub(super) struct Workbench {
     /// lost, as for clients that are gone.
     pub(super) served: Vec<ConnectionRef>,
     waiting: Vec<Message>,
-    _poll: Poll,
+    /// The mailbox wakes it.
+    poll: Poll,
 }
 
 impl Workbench {
@@ -80,7 +81,12 @@ impl Workbench {
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        Self { context, mailbox, socket, generation: 0, served: Vec::new(), waiting: Vec::new(), _poll: poll }
+        Self { context, mailbox, socket, generation: 0, served: Vec::new(), waiting: Vec::new(), poll }
+    }
+
+    /// What a worker is made of.
+    pub(super) fn into_parts(self) -> (Context, Poll) {
+        (self.context, self.poll)
     }
 
     /// A connection on which nothing was said.
@@ -109,6 +115,7 @@ impl Workbench {
         connection.collect_acks();
         Ok(())
     }
+
     fn take(
         &mut self,
         connection: &mut Connection,
@@ -129,7 +136,7 @@ impl Workbench {
             }
             Message::Routed { connection: at, from_router, cost } if at == connection.me => {
                 connection.add_out_cost(cost);
-                connection.take_routed(&self.context, from_router)
+                connection.take_routed(&mut self.context, from_router)
             }
             Message::Close { connection: at, why } if at == connection.me => Err(why),
             Message::Routed { connection: at, .. } | Message::Close { connection: at, .. } => {

@@ -21,7 +21,7 @@ impl Standing {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn revoke(&self) {
+    pub(crate) fn revoke(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::identity::Asks;
+use super::identity::{Asks, TENANTS};
+use super::packets::FROM;
 use super::{Rng, packets};
 use crate::auth::{Principal, Role};
 use crate::mqtt::acl::{Acl, Rule};
@@ -111,8 +112,10 @@ impl Door {
     fn converse(&mut self, connection: &mut Connection, rng: &mut Rng, asks: &mut Asks) -> Result<(), Close> {
         let version = if rng.one_in(3) { Version::V4 } else { Version::V5 };
         let mut carried = Vec::new();
+        let from = asks.tenant().map_or(String::new(), |tenant| tenant.to_string());
         for number in 0..=rng.below(PACKETS_MAX) {
-            let mut bytes = if number == 0 { packets::connect(rng, version) } else { packets::later(rng, version) };
+            let mut bytes =
+                if number == 0 { packets::connect(rng, version, &from) } else { packets::later(rng, version, &from) };
             if rng.one_in(10) {
                 packets::bend(rng, &mut bytes);
             }
@@ -165,9 +168,8 @@ impl Door {
         let context = &mut self.bench.context;
         context.now_tick += ticks;
         context.now.0 += i64::from(ticks * 1_000 / TICKS_PER_S);
-        while let Some(will) = context.wills.due(context.now_tick) {
-            ingest::publish_will(context, &will);
-        }
+        let now = context.now_tick;
+        ingest::publish_wills(context, |wills| wills.due(now));
         let connect_timeout = context.config.connect_timeout_s * TICKS_PER_S;
         let why = match (connection.phase, &connection.session) {
             (Phase::AwaitingAuth, _) => connection.refusal_due(context.now_tick, connect_timeout),
@@ -203,9 +205,10 @@ fn look_at(connection: &mut Connection, bytes_max: Option<u32>, who: Option<&Pri
         let fits = bytes_max.is_none_or(|most| packet.bytes.len() <= most as usize);
         assert!(fits, "more than {bytes_max:?} bytes: {:02x?}", packet.bytes);
         if let (3, Some(who)) = (packet.first_byte() >> 4, who) {
-            let topic = String::from_utf8_lossy(&packet.body[2..]);
-            let others = if who.tenant.as_str() == "acme" { "tenant/globex/" } else { "tenant/acme/" };
-            assert!(!topic.starts_with(others), "{who:?} is told of {topic:?}");
+            let text = String::from_utf8_lossy(packet.body);
+            for other in TENANTS.iter().filter(|other| **other != who.tenant.as_str()) {
+                assert!(!text.contains(&format!("{FROM}{other}")), "{who:?} is told {text:?}");
+            }
         }
         rest = &rest[packet.bytes.len()..];
     }

@@ -11,6 +11,9 @@ use crate::units::TimestampMs;
 /// Turns after which a verdict comes, at most.
 const TURNS_MAX: usize = 4;
 
+/// Where clients are from.
+pub(super) const TENANTS: [&str; 2] = ["acme", "globex"];
+
 /// What a door asks of who comes.
 #[derive(Clone, Debug)]
 pub(super) enum Asks {
@@ -45,6 +48,12 @@ impl Asks {
         Self::Everybody(Answer { turns_left, verdict })
     }
 
+    /// Where the client is from, if it will be let in.
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
+        let Self::Everybody(Answer { verdict: Ok(admitted), .. }) = self else { return None };
+        Some(&admitted.principal.tenant)
+    }
+
     /// The answer, once it is there.
     pub(super) fn next_turn(&mut self) -> Option<Verdict> {
         let Self::Everybody(Answer { turns_left: Some(turns_left), verdict }) = self else { return None };
@@ -62,7 +71,7 @@ impl Asks {
 fn principal(rng: &mut Rng, now: TimestampMs) -> Principal {
     let driver = if rng.one_in(4) { "d2" } else { "d1" };
     Principal {
-        tenant: TenantId::new(if rng.one_in(3) { "globex" } else { "acme" }).unwrap(),
+        tenant: TenantId::new(if rng.one_in(3) { TENANTS[1] } else { TENANTS[0] }).unwrap(),
         role: *rng.pick(&Role::ALL),
         subject: if rng.one_in(4) { "ann" } else { "bob" }.into(),
         driver: (!rng.one_in(4)).then(|| DriverId::new(driver).unwrap()),

@@ -85,7 +85,8 @@ fn no_client_can_say_what_the_door_does_not_survive() {
 fn decoded(rng: &mut Rng) {
     for _ in 0..PACKETS {
         let version = if rng.one_in(3) { Version::V4 } else { Version::V5 };
-        let mut bytes = if rng.one_in(5) { packets::connect(rng, version) } else { packets::later(rng, version) };
+        let mut bytes =
+            if rng.one_in(5) { packets::connect(rng, version, "") } else { packets::later(rng, version, "") };
         if rng.one_in(2) {
             packets::bend(rng, &mut bytes);
         }

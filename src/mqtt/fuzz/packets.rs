@@ -55,6 +55,15 @@ fn topic(rng: &mut Rng) -> &'static [u8] {
     if rng.one_in(8) { rng.pick(&TOPICS) } else { rng.pick(&TOPICS[..4]) }
 }
 
+/// What says in a payload whom it came from: no other bytes here have it in them.
+pub(super) const FROM: &str = "from:";
+
+/// A payload that says whose it is, half of the time; else fixes in it could not be read.
+fn payload(rng: &mut Rng, from: &str) -> Vec<u8> {
+    let payload: &[u8] = rng.pick(&PAYLOADS);
+    if rng.one_in(2) { payload.into() } else { [payload, FROM.as_bytes(), from.as_bytes()].concat() }
+}
+
 /// A filter of which most are good.
 fn filter(rng: &mut Rng) -> &'static [u8] {
     if rng.one_in(8) { rng.pick(&FILTERS) } else { rng.pick(&FILTERS[..8]) }
@@ -151,7 +160,7 @@ fn properties(rng: &mut Rng, bytes: &mut Vec<u8>, allowed: &[u8]) {
 }
 
 /// A CONNECT of this version.
-pub(super) fn connect(rng: &mut Rng, version: Version) -> Vec<u8> {
+pub(super) fn connect(rng: &mut Rng, version: Version, from: &str) -> Vec<u8> {
     let is_v5 = version == Version::V5;
     let mut body = Vec::new();
     text(&mut body, if rng.one_in(50) { b"MQIsdp" } else { b"MQTT" });
@@ -176,7 +185,7 @@ pub(super) fn connect(rng: &mut Rng, version: Version) -> Vec<u8> {
             properties(rng, &mut body, &[0x01, 0x02, 0x03, 0x08, 0x09, 0x18, 0x26]);
         }
         text(&mut body, topic(rng));
-        text(&mut body, rng.pick(&PAYLOADS));
+        text(&mut body, &payload(rng, from));
     }
     if credentials > 0 {
         text(&mut body, b"user");
@@ -186,10 +195,10 @@ pub(super) fn connect(rng: &mut Rng, version: Version) -> Vec<u8> {
 }
 
 /// Any packet that a client might send after its CONNECT.
-pub(super) fn later(rng: &mut Rng, version: Version) -> Vec<u8> {
+pub(super) fn later(rng: &mut Rng, version: Version, from: &str) -> Vec<u8> {
     let is_v5 = version == Version::V5;
     match rng.below(20) {
-        0..9 => publish(rng, version),
+        0..9 => publish(rng, version, from),
         9..12 => {
             let mut body = packet_id(rng);
             if is_v5 {
@@ -232,17 +241,17 @@ pub(super) fn later(rng: &mut Rng, version: Version) -> Vec<u8> {
             }
             framed(0xE0, &body)
         }
-        18 if rng.one_in(8) => connect(rng, version),
+        18 if rng.one_in(8) => connect(rng, version, from),
         19 if rng.one_in(8) => {
             let body: Vec<u8> = (0..rng.below(30)).map(|_| rng.next() as u8).collect();
             framed(rng.next() as u8, &body)
         }
-        _ => publish(rng, version),
+        _ => publish(rng, version, from),
     }
 }
 
 /// A PUBLISH, of version 5 with an alias often.
-pub(super) fn publish(rng: &mut Rng, version: Version) -> Vec<u8> {
+pub(super) fn publish(rng: &mut Rng, version: Version, from: &str) -> Vec<u8> {
     let qos = rng.below(3) as u8;
     let mut body = Vec::new();
     text(&mut body, topic(rng));
@@ -256,7 +265,7 @@ pub(super) fn publish(rng: &mut Rng, version: Version) -> Vec<u8> {
             properties(rng, &mut body, &[0x01, 0x02, 0x03, 0x08, 0x09, 0x23, 0x23, 0x26]);
         }
     }
-    body.extend_from_slice(rng.pick(&PAYLOADS));
+    body.extend(payload(rng, from));
     let dup = u8::from(qos > 0 && rng.one_in(8)) << 3;
     framed(0x30 | dup | qos << 1 | u8::from(rng.one_in(6)), &body)
 }

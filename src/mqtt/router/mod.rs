@@ -41,7 +41,7 @@ mod lookups;
 mod message;
 mod mount;
 mod namespace;
-mod owner;
+pub(super) mod owner;
 mod retained;
 mod routing;
 mod saved;
@@ -61,7 +61,7 @@ mod thread;
 mod timers;
 mod trie;
 mod turn;
-mod will;
+pub(super) mod will;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,8 +103,9 @@ pub struct Config {
     /// three times and the slack of tables, beside its subscriptions and what waits for it. One more ends the one that is away
     /// for the longest in the tenant that has the most away; if none is away anywhere it is refused.
     pub sessions_max: usize,
-    /// Most of them of one tenant, so that none takes the room of all. One more ends the tenant's own that is away for the
-    /// longest; if none is away it is refused in the same way. In open mode there are no tenants.
+    /// Most of them of one tenant; with fewer than [`Config::sessions_max`] none takes the room of all. One more ends the
+    /// tenant's own that is away for the longest; if none is away it is refused in the same way. In open mode there are no
+    /// tenants.
     pub sessions_per_tenant_max: usize,
     /// Most of them that one owner has in a namespace: a device, or the subject of tokens. One more ends the one whose client is
     /// away for the longest; if none is away it is refused in the same way. In open mode nobody owns a session.
@@ -140,7 +141,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             sessions_max: 100_000,
-            sessions_per_tenant_max: 50_000,
+            sessions_per_tenant_max: 100_000,
             sessions_per_owner_max: 16,
             subscriptions_max: 1_024,
             session_expiry_s_max: 7 * 24 * 3_600,

@@ -17,7 +17,7 @@ use super::shared::ClientName;
 use super::subscribers::{SessionKey, Subscribers};
 use super::trie::Trie;
 use super::turn::Turn;
-use super::will::{PendingWill, Will};
+use super::will::{PendingWill, Will, expiry_s};
 use super::{CloseReason, Config, FromRouter, Mount, WillFate};
 
 /// A client that attaches.
@@ -192,7 +192,8 @@ impl Namespace {
         };
         turn.links.remove(&client.link);
         turn.post.close(client.outbox, reason);
-        self.detached(key, client.will, client.session_expiry_s, turn);
+        let session_expiry_s = expiry_s(client.session_expiry_s, None, turn.config.session_expiry_s_max);
+        self.detached(key, client.will, session_expiry_s, turn);
     }
 
     /// The door ended the connection.
@@ -203,15 +204,13 @@ impl Namespace {
         turn.links.remove(&client.link);
         client.outbox.silence();
         let will = client.will.filter(|_| ending.will == WillFate::Publish);
-        // A DISCONNECT cannot begin what CONNECT did not ask for [MQTT-3.14.2-2].
-        let changed = ending.session_expiry_s.filter(|_| client.session_expiry_s > 0);
-        self.detached(key, will, changed.unwrap_or(client.session_expiry_s), turn);
+        let most_s = turn.config.session_expiry_s_max;
+        self.detached(key, will, expiry_s(client.session_expiry_s, ending.session_expiry_s, most_s), turn);
     }
 
     /// Without a client now: the will is published, or waits; the session is kept, or not.
     fn detached(&mut self, key: SessionKey, will: Option<Will>, session_expiry_s: u32, turn: &mut Turn) {
         let Some(session) = self.sessions.get_mut(key as usize) else { return };
-        let session_expiry_s = session_expiry_s.min(turn.config.session_expiry_s_max);
         session.will = will.map(|will| PendingWill::new(will, session_expiry_s, turn.now));
         // The largest is for good [MQTT-3.1.2.11.2].
         session.expires_at = if session_expiry_s == u32::MAX { Ms::NEVER } else { turn.now.after_s(session_expiry_s) };

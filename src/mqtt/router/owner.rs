@@ -2,7 +2,7 @@
 //! [MQTT-1.5.4-2]. In open mode a name is the client id, and nobody's.
 
 /// The owner and the client id in a client's name.
-pub(super) fn split(name: &str) -> (Option<&str>, &str) {
+pub(in crate::mqtt) fn split(name: &str) -> (Option<&str>, &str) {
     match name.rsplit_once('\0') {
         Some((owner, client_id)) => (Some(owner), client_id),
         None => (None, name),

@@ -10,6 +10,7 @@ use super::{TICKS_PER_S, Tick, Worker};
 use crate::mqtt::close::Close;
 use crate::mqtt::connection::{Phase, ReadOutcome};
 use crate::mqtt::ingest;
+use crate::mqtt::wills::Wills;
 
 /// How long a closed connection may take to hang up.
 const LINGER: Tick = 2 * TICKS_PER_S;
@@ -107,9 +108,7 @@ impl Worker {
                 timed_out.push((key as u32, connection.phase, why));
             }
         }
-        while let Some(will) = self.context.wills.due(now) {
-            ingest::publish_will(&mut self.context, &will);
-        }
+        ingest::publish_wills(&mut self.context, |wills| wills.due(now));
         for (key, phase, why) in timed_out {
             if phase == Phase::Lingering {
                 self.remove(key);
@@ -130,11 +129,23 @@ impl Worker {
         let keys: Vec<u32> = self.connections.iter().map(|(key, _)| key as u32).collect();
         for key in keys {
             self.close(key, Close::Stopping);
+            if self.context.outbox.is_over_ceiling() {
+                self.drain_outbox(events, deadline);
+            }
         }
-        while let Some(will) = self.context.wills.any() {
-            ingest::publish_will(&mut self.context, &will);
+        loop {
+            ingest::publish_wills(&mut self.context, Wills::any);
+            self.drain_outbox(events, deadline);
+            // What the shards did not take until now they do not take in time.
+            if self.context.wills.is_empty() || !self.context.outbox.is_empty() {
+                break;
+            }
         }
-        self.drain_outbox(events, deadline);
+        self.stats.count(std::mem::take(&mut self.context.tally));
+        let wills = self.context.wills.len();
+        if wills > 0 {
+            tracing::warn!(wills, "stopped before the last wills were published; they are lost");
+        }
         if !self.context.outbox.is_empty() {
             tracing::warn!("stopped before the last fixes were durable; they were not acknowledged");
         }
@@ -157,5 +168,32 @@ impl Worker {
             self.read_clocks();
             self.take_messages();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::mqtt::clients::ClientName;
+    use crate::mqtt::config::Config;
+    use crate::mqtt::stats::Stats;
+    use crate::mqtt::wills::tests::will;
+    use crate::mqtt::workbench::Workbench;
+
+    /// More of them than one shard has room for at once.
+    #[test]
+    fn a_clean_stop_publishes_all_wills_that_wait() {
+        let (context, poll) = Workbench::new(Config::default()).into_parts();
+        let large = will(&[b' '; 64_000]);
+        for number in 0..600 {
+            let name = ClientName::new(None, &number.to_string());
+            assert!(context.wills.wait(&name, large.clone(), 60, 0, 16).is_none());
+        }
+        let (stats, wills) = (Arc::<Stats>::default(), Arc::clone(&context.wills));
+        let worker = Worker::new(poll, crate::clock::Clock::default(), Instant::now(), Arc::clone(&stats), context);
+        worker.drain(&mut Events::with_capacity(8));
+        assert_eq!((stats.publishes(), stats.wills_lost(), wills.len()), (600, 0, 0));
     }
 }

@@ -339,7 +339,7 @@ impl Worker {
             return;
         }
         connection.add_out_cost(cost);
-        match connection.take_routed(&self.context, from_router) {
+        match connection.take_routed(&mut self.context, from_router) {
             Ok(()) => self.mark_dirty(at.key),
             Err(why) => self.close(at.key, why),
         }

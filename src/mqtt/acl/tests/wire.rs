@@ -1,8 +1,10 @@
 //! A thinned matrix as a client meets it: what comes back for each packet, in both versions.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::auth::Admitted;
 use crate::mqtt::close::Close;
 use crate::mqtt::codec::{Version, Will};
 use crate::mqtt::config::Config;
@@ -92,7 +94,8 @@ fn clients_of_both_versions_are_answered_as_the_model_says() {
                     delay_s: 0,
                     properties: None,
                 };
-                let taken = terms::take_will(&door.context, who, version, will);
+                let admitted = who.map(|who| Admitted { principal: Arc::new(who.clone()), standing: None });
+                let taken = terms::take_will(&door.context, admitted.as_ref(), version, will);
                 // Names that are no ids, again.
                 let is_denied = taken.is_err_and(|why| why != Close::BadIngestTopic);
                 assert_eq!(!is_denied, may, "will: {what}");

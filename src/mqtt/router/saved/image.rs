@@ -1,27 +1,33 @@
 //! From namespaces to images, and back.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::super::away::Departure;
 use super::super::message::Ms;
 use super::super::namespace::Namespace;
 use super::super::session::{Outgoing, Session};
 use super::super::subscribers::SessionKey;
 use super::super::turn::Turn;
-use super::super::will::PendingWill;
+use super::super::will::{PendingWill, expiry_s};
 use super::{NamespaceImage, SessionImage};
 
 impl Namespace {
     /// What of it outlives the process; a connected client counts as lost at this moment.
     pub(in crate::mqtt::router) fn image(&self, turn: &Turn) -> NamespaceImage {
+        let mut sessions: Vec<_> = self.sessions.iter().map(|(_, session)| session).collect();
+        // Those that are connected first, the longest away last.
+        sessions.sort_unstable_by_key(|session| Reverse(session.departure.unwrap_or(Departure::MAX)));
         NamespaceImage {
             mount: self.mount.clone(),
             retained: self.retained.iter().map(Arc::clone).collect(),
-            sessions: self.sessions.iter().filter_map(|(_, session)| image(session, turn)).collect(),
+            sessions: sessions.into_iter().filter_map(|session| image(session, turn)).collect(),
         }
     }
 
-    /// Takes back what was saved of it, as far as the bounds of now have room. The namespace is empty.
+    /// Takes back what was saved of it, as far as the bounds of now have room: the longest away are left out, and those that
+    /// are there are away in the order of before. The namespace is empty.
     pub(in crate::mqtt::router) fn restore(&mut self, image: NamespaceImage, turn: &mut Turn) {
         let mut left_out = 0;
         for message in &image.retained {
@@ -40,6 +46,9 @@ impl Namespace {
                 left_out,
                 "mqtt sessions or retained messages left out that mqtt.router has no room for any more"
             );
+        }
+        for key in keys.iter().rev() {
+            self.go_away(*key, turn);
         }
         // When all are there: a will that is due by now has its subscribers.
         for key in keys {
@@ -70,7 +79,6 @@ impl Namespace {
                 turn.shared.subscribed(&self.mount);
             }
         }
-        self.go_away(key, turn);
         key
     }
 }
@@ -80,9 +88,9 @@ fn image(session: &Session, turn: &Turn) -> Option<SessionImage> {
     let (expires_at, will) = match &session.client {
         None => (session.expires_at, session.will.clone()),
         Some(client) => {
-            let expiry_s = client.session_expiry_s.min(turn.config.session_expiry_s_max);
-            let will = client.will.clone().map(|will| PendingWill::new(will, expiry_s, turn.now));
-            (if expiry_s == u32::MAX { Ms::NEVER } else { turn.now.after_s(expiry_s) }, will)
+            let session_expiry_s = expiry_s(client.session_expiry_s, None, turn.config.session_expiry_s_max);
+            let will = client.will.clone().map(|will| PendingWill::new(will, session_expiry_s, turn.now));
+            (if session_expiry_s == u32::MAX { Ms::NEVER } else { turn.now.after_s(session_expiry_s) }, will)
         }
     };
     (expires_at > turn.now).then(|| SessionImage {

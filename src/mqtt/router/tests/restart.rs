@@ -7,7 +7,11 @@ use crate::clock::Clock;
 use crate::units::TimestampMs;
 
 fn start_on(file: &Path, clock: &Clock) -> Router {
-    let config = Config { save_interval_s: 1, ..Config::default() };
+    start_on_with(file, clock, Config::default())
+}
+
+fn start_on_with(file: &Path, clock: &Clock, bounds: Config) -> Router {
+    let config = Config { save_interval_s: 1, ..bounds };
     let surroundings = Surroundings { file: Some(file.to_owned()), clock: clock.clone(), ..Surroundings::default() };
     Router::start(config, surroundings).unwrap()
 }
@@ -110,4 +114,32 @@ fn a_router_that_was_never_stopped_has_saved_what_it_had_a_while_ago() {
         std::thread::sleep(Duration::from_millis(100));
     }
     drop(connected);
+}
+
+#[test]
+fn who_is_away_for_the_longest_still_is_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("router");
+    let clock = Clock::manual(TimestampMs(1_700_000_000_000));
+    let router = start_on(&file, &clock);
+    // They leave in another order than they came in.
+    let mut connected: Vec<_> = ["a", "b", "c", "d", "e"].map(|name| client_with(&router, name, kept)).into();
+    for place in [3, 1, 2] {
+        drop(connected.remove(place));
+        // Waits until the router has seen it.
+        drop(client(&router, "other"));
+    }
+    let is_there = |router: &Router| ["a", "b", "c", "d", "e"].map(|name| router.has_session(&Mount::Open, name));
+    router.stop();
+    drop(connected);
+    // "d" left first, then "b", then "e"; "a" and "c" were there until the end.
+    let router = start_on_with(&file, &clock, Config { sessions_max: 4, ..Config::default() });
+    assert_eq!(is_there(&router), [true, true, true, false, true], "no room for the longest away");
+    drop(client_with(&router, "f", kept));
+    assert_eq!(is_there(&router), [true, false, true, false, true], "the longest away makes room");
+    router.stop();
+    let router = start_on_with(&file, &clock, Config { sessions_max: 4, ..Config::default() });
+    drop(client_with(&router, "g", kept));
+    let found = is_there(&router);
+    assert!(!found[4] && found[0] && found[2], "and so the next: {found:?}");
 }

@@ -94,6 +94,13 @@ fn one_tenant_takes_no_room_but_its_share() {
     assert_eq!(router.sessions(), 6);
 }
 
+/// Whoever is alone in an engine has all of it, and finds all its sessions again after an upgrade.
+#[test]
+fn a_tenant_may_have_all_sessions_unless_it_is_told_otherwise() {
+    let config = Config::default();
+    assert_eq!(config.sessions_per_tenant_max, config.sessions_max);
+}
+
 #[test]
 fn with_no_room_for_anybody_the_tenant_with_the_most_away_makes_it() {
     let config = Config { sessions_per_tenant_max: 5, sessions_max: 8, ..Config::default() };
