@@ -168,8 +168,8 @@ impl Town {
                         0 => {}
                         1 => *position = shifted(*position, (numbers.next() % 200) as i32 - 100, 0),
                         2 => {
-                            *position =
-                                shifted(*position, 0, if numbers.next().is_multiple_of(2) { 40_000 } else { -40_000 })
+                            let east_e7 = if numbers.next().is_multiple_of(2) { 40_000 } else { -40_000 };
+                            *position = shifted(*position, 0, east_e7);
                         }
                         _ => *position = place(&mut numbers),
                     }
