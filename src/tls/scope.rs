@@ -123,7 +123,7 @@ mod tests {
             (Some((a, Some(CrlScope::UserCertsOnly))), [true, false, true, false]),
             (Some((a, Some(CrlScope::CaCertsOnly))), [false, false, false, true]),
         ] {
-            let scope = scope(of.clone());
+            let scope = scope(of);
             let found =
                 [(&here, Kind::Client), (&there, Kind::Client), (&nowhere, Kind::Client), (&here, Kind::Authority)]
                     .map(|(certificate, kind)| scope.includes(certificate, kind));

@@ -10,8 +10,11 @@ use super::*;
 use crate::tls::ClientCertificates;
 use crate::tls::testing::{Authority, Pair};
 
+/// What became of a handshake.
+type Shaken = Result<(), rustls::Error>;
+
 /// Carries bytes between both ends until neither has anything to say.
-fn shake_hands(server: &mut ServerConnection, client: &mut rustls::ClientConnection) -> Result<(), rustls::Error> {
+fn shake_hands(server: &mut ServerConnection, client: &mut ClientConnection) -> Shaken {
     while server.wants_write() || client.wants_write() {
         let mut wire = Vec::new();
         while client.wants_write() {
@@ -119,7 +122,7 @@ fn a_list_that_its_authority_did_not_sign_is_refused_and_the_one_before_holds() 
     server.reload().unwrap();
     // In the authority's name, of nobody's, and with a byte of it that is another one.
     let of_namesake = Authority::with_name("ours").revoke(&[]);
-    let of_stranger = lists.clone() + &Authority::with_name("theirs").revoke(&[]);
+    let of_stranger = lists + &Authority::with_name("theirs").revoke(&[]);
     // The last line but one before the end is of the signature.
     let mut damaged = authority.revoke(&[]);
     let line = damaged.trim_end().rmatch_indices('\n').nth(2).unwrap().0;
@@ -147,7 +150,7 @@ fn every_authority_on_the_way_has_a_list_that_tells_of_the_one_below() {
     let with_sub = |lists: &[&str]| [lists, &[sub.own.certificate.as_str()]].concat().concat();
     let refused = |error| Some(Err(rustls::Error::InvalidCertificate(error)));
     // The authorities, the file of lists, and what becomes of a handshake, if the files are taken.
-    let cases: [(&Authority, String, Option<Result<(), rustls::Error>>); 7] = [
+    let cases: [(&Authority, String, Option<Shaken>); 7] = [
         (&root, with_sub(&[&of_root, &of_sub]), Some(Ok(()))),
         (&root, [&*of_root, &of_sub].concat(), None),
         (&root, with_sub(&[&of_root]), refused(CertificateError::UnknownRevocationStatus)),
