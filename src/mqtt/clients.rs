@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::mailbox::ConnectionRef;
+use super::rate::Buckets;
 use super::router::Mount;
 use crate::auth::Principal;
 use crate::ids::DriverId;
@@ -90,7 +91,11 @@ pub(super) enum Left {
 
 /// Clients that are connected. Bounded by the number of connections.
 #[derive(Debug, Default)]
-pub(super) struct Clients(DashMap<ClientName, Holder>);
+pub(super) struct Clients {
+    holders: DashMap<ClientName, Holder>,
+    /// What each may still send.
+    pub(super) buckets: Buckets,
+}
 
 impl Clients {
     /// Takes the name for a connection, which goes on with the session of that name or begins it anew, and tells who had it.
@@ -102,7 +107,7 @@ impl Clients {
         succession: Option<Arc<Succession>>,
     ) -> Option<ClientRef> {
         let holder = Holder { client, succession };
-        match self.0.entry(name) {
+        match self.holders.entry(name) {
             Entry::Vacant(free) => {
                 free.insert(holder);
                 None
@@ -118,7 +123,7 @@ impl Clients {
 
     /// Frees the name, unless another connection took it meanwhile.
     pub(super) fn leave(&self, name: &ClientName, client: ClientRef) {
-        self.0.remove_if(name, |_, holder| holder.client == client);
+        self.holders.remove_if(name, |_, holder| holder.client == client);
     }
 }
 
@@ -151,7 +156,7 @@ mod tests {
         clients.leave(&name(), client(1));
         assert_eq!(clients.take(name(), client(3), true, None), Some(client(2)));
         clients.leave(&name(), client(3));
-        assert!(clients.0.is_empty());
+        assert!(clients.holders.is_empty());
         clients.leave(&name(), client(2));
         assert_eq!(clients.take(name(), client(4), false, None), None);
     }

@@ -14,7 +14,6 @@ use super::ingest;
 use super::mailbox::{ConnectionRef, Message};
 use super::opening;
 use super::outbound::Outbound;
-use super::rate::Bucket;
 use super::router::{Attach, CloseReason, Deliver, Link};
 use super::terms::{self, Taken};
 use super::worker::{Context, TICKS_PER_S, Tick};
@@ -80,7 +79,7 @@ impl Connection {
         let is_id_assigned = connect.client_id.is_empty();
         let client_id = if is_id_assigned { assigned_client_id(self.me, context.worker) } else { connect.client_id };
         let silence_max = Tick::from(keep_alive_s) * TICKS_PER_S * 3 / 2;
-        let session = Session {
+        let mut session = Session {
             version: connect.version,
             principal,
             standing: admitted.and_then(|admitted| admitted.standing),
@@ -98,13 +97,14 @@ impl Connection {
             partly_refused: Vec::new(),
             wants_problem_information: connect.wants_problem_information,
             told_keep_alive_s: is_keep_alive_told.then_some(keep_alive_s),
-            bucket: Bucket::new(&context.config, context.now_tick),
+            bucket: None,
             aliases: Incoming::default(),
             outgoing_aliases: Outgoing::new(connect.topic_alias_max, context.config.topic_alias_max),
             unreleased: Vec::new(),
         };
         self.silence_max = silence_max;
         let name = session.name();
+        session.bucket = context.clients.buckets.of(&name, &context.config, context.now_tick);
         self.take_name(context, &name, &session);
         let has_kept_session = context.router.has_session(&name.mount, &name.owned_id);
         let needs_link = routed_will.is_some() || (has_kept_session && !session.clean_start);

@@ -15,7 +15,7 @@ use super::codec::{ClientPacket, Version};
 use super::credentials::Pending;
 use super::mailbox::ConnectionRef;
 use super::outbound::Outbound;
-use super::rate::Bucket;
+use super::rate::SharedBucket;
 use super::router::Link;
 use super::subscribe::PartlyRefused;
 use super::transport::{CERTIFICATE_EXPIRED, CERTIFICATE_REVOKED, Fault, Received, Stream};
@@ -97,7 +97,7 @@ pub(super) struct Session {
     /// The keep-alive that the client was told, if it is not the one that it asked for.
     pub(super) told_keep_alive_s: Option<u16>,
     /// What the client may still publish and subscribe, if that is limited.
-    pub(super) bucket: Option<Box<Bucket>>,
+    pub(super) bucket: Option<SharedBucket>,
     pub(super) aliases: Incoming,
     pub(super) outgoing_aliases: Option<Box<Outgoing>>,
     /// Packet ids of QoS 2 publishes that the client has not released yet, sorted [MQTT-4.3.3-2].

@@ -4,14 +4,23 @@
 //! A packet is taken as long as there is anything in both, and may leave them in debt by one packet. Behind that the
 //! connection is not read until the debt is paid, or what may be lost is dropped.
 //!
+//! A client that comes again goes on with the bucket that it left ([`Buckets`]). Whoever comes under another client id is
+//! another client: how many of these there may be is for the limits of the listeners to say.
+//!
 //! A SUBSCRIBE counts once, however many filters it has: these are bounded by `mqtt.packet_bytes_max` and
 //! `mqtt.router.subscriptions_max`, and a client that begins with all its filters at once is not to wait minutes for its first
 //! publish. What else a client may send counts in nothing:
 //! - A PINGREQ is answered here by as few bytes as it has, nobody else hears of it, and a connection with too many answers
-//!   unread is not read. Were it held, the client would take the door for dead.
+//!   unread is not read. One behind a packet that is held waits with it all the same: a client in debt by 256 KiB at 1,000 bytes a
+//!   second hears nothing for four minutes, and may take the door for dead. It is not taken for dead itself meanwhile.
 //! - An acknowledgement or a PUBREL moves what was let in before, and holding it up would hold that. One that moves nothing
 //!   costs a look at what is in flight, and of one client the router lets only so many packets wait.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashMap;
+
+use super::clients::ClientName;
 use super::config::{Config, OverRate};
 use super::worker::{TICKS_PER_S, Tick};
 
@@ -36,11 +45,11 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A full one; `None` if no rate is limited.
-    pub(super) fn new(config: &Config, now: Tick) -> Option<Box<Self>> {
+    pub(super) fn new(config: &Config, now: Tick) -> Option<Self> {
         let is_limited = config.publishes_per_s_max > 0 || config.publish_bytes_per_s_max > 0;
         is_limited.then(|| {
             let (packets, bytes) = capacity(config);
-            Box::new(Self { packets, bytes, filled_at: now, is_holding: false })
+            Self { packets, bytes, filled_at: now, is_holding: false }
         })
     }
 
@@ -81,6 +90,68 @@ impl Bucket {
             fill(self.packets, config.publishes_per_s_max, packets_max),
             fill(self.bytes, config.publish_bytes_per_s_max, bytes_max),
         )
+    }
+}
+
+/// A bucket of a client, whose connections may follow each other faster than they leave.
+pub(super) type SharedBucket = Arc<Mutex<Bucket>>;
+
+/// Locks; what panicked while it held this left nothing half done.
+pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Clients that are gone and whose buckets are not full again, of which that is remembered. Beyond it, that of all of them is
+/// forgotten: so many under as many names might as well have come under new ones.
+const GONE_MAX: usize = 16_384;
+
+/// Names with a bucket after which it is looked at first who is gone.
+const LOOK_AT: usize = 1_024;
+
+/// The buckets by their clients' names. Bounded by the number of connections and by [`GONE_MAX`], and twice as many between two
+/// looks.
+#[derive(Debug, Default)]
+pub(super) struct Buckets(Mutex<Named>);
+
+#[derive(Debug, Default)]
+struct Named {
+    by_name: HashMap<ClientName, SharedBucket, foldhash::quality::RandomState>,
+    look_at: usize,
+}
+
+impl Buckets {
+    /// The bucket of a client, as it left it if it was there before; `None` if no rate is limited.
+    pub(super) fn of(&self, name: &ClientName, config: &Config, now: Tick) -> Option<SharedBucket> {
+        let full = Bucket::new(config, now)?;
+        let mut named = lock(&self.0);
+        if named.by_name.len() >= named.look_at.max(LOOK_AT) {
+            named.forget(config, now);
+        }
+        if let Some(bucket) = named.by_name.get(name) {
+            // What was held went with its connection.
+            lock(bucket).is_holding = false;
+            return Some(Arc::clone(bucket));
+        }
+        let bucket = Arc::new(Mutex::new(full));
+        named.by_name.insert(name.clone(), Arc::clone(&bucket));
+        Some(bucket)
+    }
+}
+
+impl Named {
+    /// Forgets whoever is gone and could have a full bucket by now.
+    fn forget(&mut self, config: &Config, now: Tick) {
+        let is_gone = |bucket: &SharedBucket| Arc::strong_count(bucket) == 1;
+        let mut gone = 0;
+        self.by_name.retain(|_, bucket| {
+            let is_kept = !is_gone(bucket) || lock(bucket).filled(config, now) != capacity(config);
+            gone += usize::from(is_kept && is_gone(bucket));
+            is_kept
+        });
+        if gone > GONE_MAX {
+            self.by_name.retain(|_, bucket| !is_gone(bucket));
+        }
+        self.look_at = 2 * self.by_name.len();
     }
 }
 
@@ -128,6 +199,47 @@ mod tests {
         assert!((12_000..=12_100).contains(&bytes), "{bytes}");
         let both = taken(&config(7, 100, 1, OverRate::Delay), 101, 100);
         assert!((11..=12).contains(&both), "{both}");
+    }
+
+    #[test]
+    fn who_comes_again_goes_on_with_its_bucket() {
+        let mut door = Workbench::new(config(10, 0, 10, OverRate::Delay));
+        let connect = |id: u8| [&b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01"[..], &[id]].concat();
+        let publish = b"\x30\x24\0\x20tenant/default/driver/d/location{}";
+        let publishes = publish.repeat(150);
+        // How many publishes are taken of a client that sends as many as it can and leaves, or is not seen to leave.
+        let mut burst = |id, now, leaves| {
+            door.context.now_tick = now;
+            let mut connection = door.connection(false);
+            assert_eq!(connection.take_packets(&mut door.context, &connect(id)), Ok(15));
+            let taken = connection.take_packets(&mut door.context, &publishes).unwrap() / publish.len();
+            if leaves {
+                connection.end_session(&mut door.context, Close::Lost);
+            }
+            taken
+        };
+        assert_eq!(
+            [burst(b'a', 0, true), burst(b'a', 0, true), burst(b'b', 0, false), burst(b'b', 0, true)],
+            [100, 0, 100, 0]
+        );
+        let (later, much_later) = (burst(b'a', 5 * TICKS_PER_S, true), burst(b'a', 60 * TICKS_PER_S, true));
+        assert_eq!((later, much_later), (50, 100), "who was away has what came together meanwhile");
+    }
+
+    #[test]
+    fn buckets_of_clients_that_are_gone_are_forgotten_when_they_are_full() {
+        let config = config(1, 0, 10, OverRate::Delay);
+        let buckets = Buckets::default();
+        let of = |number: usize, now| buckets.of(&ClientName::new(None, &number.to_string()), &config, now).unwrap();
+        let connected = of(0, 0);
+        for number in 1..=20 * GONE_MAX {
+            assert_eq!(lock(&of(number, 0)).admit(&config, 0, false, 1), Admission::Take);
+        }
+        let count = lock(&buckets.0).by_name.len();
+        assert!(count <= 2 * GONE_MAX + 2, "{count}");
+        lock(&buckets.0).forget(&config, 20 * TICKS_PER_S);
+        assert_eq!(lock(&buckets.0).by_name.len(), 1);
+        assert!(Arc::ptr_eq(&connected, &of(0, 20 * TICKS_PER_S)), "who is still there");
     }
 
     #[test]

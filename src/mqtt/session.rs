@@ -10,7 +10,7 @@ use super::connection::{Connection, Phase};
 use super::frame::{CONNECT_BYTES_MAX, Framed, Packet, first_packet};
 use super::ingest;
 use super::publish::{self, Parsed};
-use super::rate::Admission;
+use super::rate::{self, Admission};
 use super::router::will::{expiry_s, wait_s};
 use super::router::{FromRouter, WillFate};
 use super::worker::Context;
@@ -47,8 +47,10 @@ impl Connection {
                     session.version == Version::V5 || self.acks.len() < usize::from(context.config.in_flight_max);
                 let is_brake_off = !context.outbox.is_full()
                     || (self.braked_fixes < BRAKED_FIXES_MAX && !context.outbox.is_over_ceiling());
-                let is_held =
-                    session.bucket.as_ref().is_some_and(|bucket| bucket.holds(&context.config, context.now_tick));
+                let is_held = session
+                    .bucket
+                    .as_ref()
+                    .is_some_and(|bucket| rate::lock(bucket).holds(&context.config, context.now_tick));
                 is_window_open && is_brake_off && !is_held && session.retry.is_empty() && !self.is_out_full()
             }
         }
@@ -81,12 +83,12 @@ impl Connection {
     }
 
     /// Whether the client's rate has room for a packet, which only some need; [`rate`](super::rate) says why not all.
-    fn admit(&mut self, context: &Context, packet: &Packet<'_>) -> Admission {
+    fn admit(&self, context: &Context, packet: &Packet<'_>) -> Admission {
         let kind = packet.first_byte() >> 4;
-        match self.session.as_mut().and_then(|session| session.bucket.as_mut()) {
+        match self.session.as_ref().and_then(|session| session.bucket.as_ref()) {
             Some(bucket) if matches!(kind, PUBLISH | SUBSCRIBE | UNSUBSCRIBE) => {
                 let may_be_lost = kind == PUBLISH && (packet.first_byte() >> 1) & 3 == 0;
-                bucket.admit(&context.config, context.now_tick, may_be_lost, packet.bytes.len())
+                rate::lock(bucket).admit(&context.config, context.now_tick, may_be_lost, packet.bytes.len())
             }
             _ => Admission::Take,
         }
