@@ -1,5 +1,6 @@
 //! Judges fixes by fences: the rules are those of the [module](super).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::cap::boxes;
@@ -134,7 +135,10 @@ impl Judge {
         self.near.clear();
         let from = self.passing.path.as_ref().map_or(fix.position, Path::from);
         for area in boxes_of_way(from, fix.position) {
-            self.near.extend(set.meeting(&area).map(|(_, slot)| slot));
+            let _ = set.meeting(&area, |_, slot| {
+                self.near.push(slot);
+                ControlFlow::Continue(())
+            });
         }
         self.near.extend(set.of_driver(driver));
         // A fence has several boxes.

@@ -39,6 +39,7 @@
 mod cap;
 mod corridor;
 mod event;
+mod grid;
 mod judge;
 mod path;
 mod polygon;

@@ -1,5 +1,7 @@
 //! The box around a driver within which it comes to no edge of any fence.
 
+use std::ops::ControlFlow;
+
 use super::path::poleward_m;
 use super::set::FenceSet;
 use super::spec::Fence;
@@ -10,7 +12,7 @@ use crate::units::Position;
 
 /// Half the sides of the boxes that are tried, metres. A larger one is tried only while nothing has cut the one before:
 /// where fences are far a box lasts for hours, where they stand close it is found among a few.
-const HALF_SIDES_M: [f64; 3] = [250.0, 4_000.0, 64_000.0];
+const HALF_SIDES_M: [f64; 4] = [60.0, 500.0, 4_000.0, 64_000.0];
 
 /// So many boxes of fences are looked at for one.
 const BOXES_MAX: usize = 48;
@@ -89,27 +91,30 @@ impl Growing {
             if looked_at > BOXES_MAX {
                 return None;
             }
-            if area.meets(&self.area) {
-                self.cut_by(fence, &area, stays);
+            if area.contains(self.position) {
+                self.cut_by(fence, stays);
+            } else {
+                self.keep_apart(&area);
             }
         }
-        for (area, slot) in set.meeting(&whole) {
+        let end = set.meeting(&whole, |area, slot| {
             looked_at += 1;
             if looked_at > BOXES_MAX {
-                return None;
+                return ControlFlow::Break(());
             }
-            if let Some(fence) = set.at(slot).filter(|_| area.meets(&self.area)) {
-                self.cut_by(fence, &area, stays);
+            if area.contains(self.position) {
+                if let Some(fence) = set.at(slot) {
+                    self.cut_by(fence, stays);
+                }
+            } else {
+                self.keep_apart(area);
             }
-        }
-        Some(self.area != whole)
+            ControlFlow::Continue(())
+        });
+        end.is_continue().then_some(self.area != whole)
     }
 
-    fn cut_by(&mut self, fence: &Fence, area: &GeoBox, stays: &[Stay]) {
-        if !area.contains(self.position) {
-            self.keep_apart(area);
-            return;
-        }
+    fn cut_by(&mut self, fence: &Fence, stays: &[Stay]) {
         let is_spent = |stay: &Stay| stay.spent && stay.fence == fence.id;
         if fence.once && stays.iter().any(is_spent) {
             return;
@@ -124,6 +129,9 @@ impl Growing {
 
     /// Cuts at the side where the most is left.
     fn keep_apart(&mut self, other: &GeoBox) {
+        if !other.meets(&self.area) {
+            return;
+        }
         let Position { latitude_e7, longitude_e7 } = self.position;
         let east = |steps: i32| f64::from(steps) * self.narrow;
         let sides = [
