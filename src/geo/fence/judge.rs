@@ -50,6 +50,8 @@ pub struct Judge {
     rules: FenceRules,
     near: Vec<u32>,
     stays: Vec<Stay>,
+    /// Slots of fences that the driver was inside of, in order.
+    known: Vec<u32>,
     passing: Passing,
 }
 
@@ -89,20 +91,22 @@ impl Judge {
         let path = self.path(state, fix);
         self.passing.begin(path, fix, self.rules.hysteresis_m);
         self.stays.clear();
+        self.known.clear();
         for stay in &state.stays {
             self.go_on(set, driver, stay);
         }
+        self.known.sort_unstable();
         self.find_near(set, driver, fix);
         for slot in &self.near {
-            if let Some(fence) = set.at(*slot).filter(|fence| state.stay(&fence.id).is_none()) {
+            if let Some(fence) = set.at(*slot) {
                 let has_room = self.stays.len() < STAYS_MAX;
-                self.stays.extend(self.passing.pass(fence, None, has_room));
+                self.stays.extend(self.passing.pass((*slot, fence), None, has_room));
             }
         }
         self.passing.tell(events);
         self.stays.sort_unstable_by(|one, other| one.fence.cmp(&other.fence));
         if *state.stays != *self.stays {
-            state.stays = self.stays.as_slice().into();
+            state.stays = self.stays.drain(..).collect();
         }
         self.settle(set, driver, state, fix);
     }
@@ -118,15 +122,19 @@ impl Judge {
 
     /// What becomes of a stay, if its fence is still there and of this driver's concern.
     fn go_on(&mut self, set: &FenceSet, driver: &DriverId, stay: &Stay) {
-        let Some(fence) = set.get(stay.fence.as_str()).filter(|fence| fence.concerns(driver)) else { return };
+        let Some((slot, fence)) = set.find(stay.slot, &stay.fence) else { return };
+        self.known.push(slot);
+        if !fence.concerns(driver) {
+            return;
+        }
         let is_spent = stay.spent && fence.version == stay.version;
         // A shot was told by the version before, so this one has its own.
         let is_armed = stay.spent || fence.once;
         if is_spent {
-            self.stays.push(stay.clone());
+            self.stays.push(Stay { slot, ..stay.clone() });
         } else {
             let stay = (!is_armed).then(|| stay.clone());
-            self.stays.extend(self.passing.pass(fence, stay, true));
+            self.stays.extend(self.passing.pass((slot, fence), stay, true));
         }
     }
 
@@ -144,6 +152,9 @@ impl Judge {
         // A fence has several boxes.
         self.near.sort_unstable();
         self.near.dedup();
+        if !self.known.is_empty() {
+            self.near.retain(|slot| self.known.binary_search(slot).is_err());
+        }
         if self.stays.len() + self.near.len() > STAYS_MAX {
             // Some may find no room, and which must not depend on the slots.
             self.near.sort_by_key(|slot| set.at(*slot).map(|fence| &fence.id));
@@ -156,7 +167,7 @@ impl Judge {
         state.due = TimestampMs(i64::MAX);
         state.quiet = NOWHERE;
         for stay in state.stays.iter().filter(|stay| !stay.spent) {
-            let Some(fence) = set.get(stay.fence.as_str()) else { return };
+            let Some(fence) = set.at(stay.slot) else { return };
             if !fence.contains(fix.position) {
                 // On the margin, where every fix counts.
                 return;
@@ -170,6 +181,9 @@ impl Judge {
         }
     }
 }
+
+/// A fence and its slot in the set.
+type Found<'a> = (u32, &'a Arc<Fence>);
 
 /// One way, or one place after a gap, and what it brings.
 #[derive(Debug, Default)]
@@ -198,19 +212,20 @@ impl Passing {
 
     /// What the way does to a driver who is inside (`stay`, which is not spent) or outside of the fence; the stay at its end,
     /// if there is one.
-    fn pass(&mut self, fence: &Arc<Fence>, stay: Option<Stay>, has_room: bool) -> Option<Stay> {
+    fn pass(&mut self, fence: Found<'_>, stay: Option<Stay>, has_room: bool) -> Option<Stay> {
         let Some(path) = self.path else { return self.appear(fence, stay, has_room) };
         let mut stretches = std::mem::take(&mut self.stretches);
-        fence.shape.stretches(&path, &mut stretches);
+        fence.1.shape.stretches(&path, &mut stretches);
         let stay = self.walk(fence, stay, &path, &stretches, has_room);
         self.stretches = stretches;
         stay
     }
 
     /// Nothing is known but the fix.
-    fn appear(&mut self, fence: &Arc<Fence>, stay: Option<Stay>, has_room: bool) -> Option<Stay> {
+    fn appear(&mut self, found: Found<'_>, stay: Option<Stay>, has_room: bool) -> Option<Stay> {
+        let (_, fence) = found;
         match stay {
-            None if has_room && fence.contains(self.position) => Some(self.enter(fence, 1.0)),
+            None if has_room && fence.contains(self.position) => Some(self.enter(found, 1.0)),
             Some(_) if !fence.shape.is_within(self.position, self.margin_m) => {
                 self.tell_at(FenceEventKind::Exit, fence, 1.0);
                 None
@@ -221,12 +236,13 @@ impl Passing {
 
     fn walk(
         &mut self,
-        fence: &Arc<Fence>,
+        found: Found<'_>,
         mut stay: Option<Stay>,
         path: &Path,
         stretches: &[Stretch],
         has_room: bool,
     ) -> Option<Stay> {
+        let (_, fence) = found;
         let ends_inside = fence.contains(self.position);
         if stay.is_none() && (!has_room || stretches.is_empty() && !ends_inside) {
             return None;
@@ -237,7 +253,7 @@ impl Passing {
             // The fence came while the driver was there: by its next fix it is inside, or never was.
             stretches.next_if(|first| first.begin <= 0.0);
             if ends_inside && stretches.peek().is_none() {
-                return Some(self.enter(fence, 1.0));
+                return Some(self.enter(found, 1.0));
             }
         }
         for stretch in stretches {
@@ -250,7 +266,7 @@ impl Passing {
             }
             left = Some(stretch.end);
             if stay.is_none() {
-                let entered = self.enter(fence, stretch.begin);
+                let entered = self.enter(found, stretch.begin);
                 if entered.spent {
                     return Some(entered);
                 }
@@ -259,7 +275,7 @@ impl Passing {
         }
         match stay {
             // Rounding took the stretch; the fix is what counts.
-            None => ends_inside.then(|| self.enter(fence, 1.0)),
+            None => ends_inside.then(|| self.enter(found, 1.0)),
             Some(stay) if !ends_inside && !fence.shape.is_within(self.position, self.margin_m) => {
                 let share = left.unwrap_or_else(|| self.leaves_margin(fence, path));
                 self.exit(fence, stay, share);
@@ -283,9 +299,9 @@ impl Passing {
         beyond
     }
 
-    fn enter(&mut self, fence: &Fence, share: f64) -> Stay {
+    fn enter(&mut self, (slot, fence): Found<'_>, share: f64) -> Stay {
         let since = self.tell_at(FenceEventKind::Enter, fence, share);
-        Stay { fence: fence.id.clone(), version: fence.version, since, dwell_told: false, spent: fence.once }
+        Stay { fence: fence.id.clone(), slot, version: fence.version, since, dwell_told: false, spent: fence.once }
     }
 
     fn exit(&mut self, fence: &Fence, stay: Stay, share: f64) {

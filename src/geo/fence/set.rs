@@ -98,6 +98,15 @@ impl FenceSet {
         self.slots.get(slot as usize)?.as_ref()
     }
 
+    /// The fence of an id, which may be found in this slot, and its slot.
+    pub(super) fn find(&self, slot: u32, id: &FenceId) -> Option<(u32, &Arc<Fence>)> {
+        if let Some(fence) = self.at(slot).filter(|fence| fence.id == *id) {
+            return Some((slot, fence));
+        }
+        let slot = *self.by_id.get(id)?;
+        Some((slot, self.at(slot)?))
+    }
+
     /// Calls `each` with the boxes of fences of all drivers that meet this one, until that breaks. A fence may have several.
     pub(super) fn meeting(&self, area: &GeoBox, each: impl FnMut(&GeoBox, u32) -> ControlFlow<()>) -> ControlFlow<()> {
         self.grid.meeting(area, each)
