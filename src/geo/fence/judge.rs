@@ -3,17 +3,16 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::cap::boxes;
 use super::event::{FenceEvent, FenceEventKind};
-use super::path::{Path, eastwards, poleward_m};
+use super::path::Path;
 use super::quiet::quiet_box;
 use super::set::FenceSet;
 use super::spec::Fence;
 use super::state::{DriverFences, NOWHERE, Stay};
 use super::stretch::Stretch;
+use super::way::Way;
 use crate::fix::Fix;
-use crate::geo::cells::GeoBox;
-use crate::geo::distance::{EARTH_RADIUS_M, distance_m};
+use crate::geo::distance::distance_m;
 use crate::ids::DriverId;
 use crate::units::{Position, TimestampMs};
 
@@ -142,9 +141,12 @@ impl Judge {
     fn find_near(&mut self, set: &FenceSet, driver: &DriverId, fix: &Fix) {
         self.near.clear();
         let from = self.passing.path.as_ref().map_or(fix.position, Path::from);
-        for area in boxes_of_way(from, fix.position) {
-            let _ = set.meeting(&area, |_, slot| {
-                self.near.push(slot);
+        let way = Way::new(from, fix.position);
+        for area in &way.boxes {
+            let _ = set.meeting(area, |other, slot| {
+                if way.may_meet(other) {
+                    self.near.push(slot);
+                }
                 ControlFlow::Continue(())
             });
         }
@@ -177,7 +179,8 @@ impl Judge {
             }
         }
         if state.stays.len() < STAYS_MAX {
-            state.quiet = quiet_box(set, set.of_driver(driver), &state.stays, fix.position);
+            let next = self.passing.path.as_ref().map_or(fix.position, Path::next);
+            state.quiet = quiet_box(set, set.of_driver(driver), &state.stays, fix.position, next);
         }
     }
 }
@@ -342,18 +345,4 @@ impl Passing {
         });
         events.extend(self.told.drain(..).map(|told| told.event));
     }
-}
-
-/// The boxes that the way between two places lies in.
-pub(super) fn boxes_of_way(from: Position, to: Position) -> Vec<GeoBox> {
-    let (south, north) = (from.latitude().min(to.latitude()), from.latitude().max(to.latitude()));
-    let east = eastwards(from.longitude(), to.longitude());
-    let poleward_m = poleward_m(east.to_radians());
-    if poleward_m > GAP_M_MAX {
-        let (south, north) = if north > 0.0 { (south, 90.0) } else { (-90.0, north) };
-        return boxes((-180.0, 180.0), (south, north));
-    }
-    let (west, east) = (from.longitude() + east.min(0.0), from.longitude() + east.max(0.0));
-    let poleward = (poleward_m / EARTH_RADIUS_M).to_degrees();
-    boxes((west, east), (south - poleward, north + poleward))
 }

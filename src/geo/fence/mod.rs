@@ -52,6 +52,7 @@ mod state;
 mod stretch;
 #[cfg(test)]
 mod tests;
+mod way;
 
 pub use self::event::{FenceEvent, FenceEventKind};
 pub use self::judge::{FenceRules, GAP_M_MAX, Judge, MARGIN_M_MAX, STAYS_MAX};

@@ -27,18 +27,19 @@ const HALF_SIDE_SHARE: f64 = 0.6;
 /// The corners of a square are nearer than this times half its side.
 const DIAGONAL: f64 = 1.5;
 
-const METRES_PER_E7: f64 = EARTH_RADIUS_M * std::f64::consts::PI / 180.0 / 1e7;
+pub(super) const METRES_PER_E7: f64 = EARTH_RADIUS_M * std::f64::consts::PI / 180.0 / 1e7;
 
 /// Cosine of the latitude beyond which there are no boxes, 84 degrees: meridians that near a box's width no longer lie side
 /// by side.
-const NARROW: f64 = 0.1;
+pub(super) const NARROW: f64 = 0.1;
 
 const EVERYWHERE: GeoBox =
     GeoBox { south_e7: -900_000_000, north_e7: 900_000_000, west_e7: -1_800_000_000, east_e7: 1_800_000_000 };
 
 /// A box around a place for a driver with these stays, of which each that is not spent is of a fence that the place lies
-/// inside of. `own` are the fences of that driver alone.
-pub(super) fn quiet_box(set: &FenceSet, own: &[u32], stays: &[Stay], position: Position) -> GeoBox {
+/// inside of. `own` are the fences of that driver alone. If the box does not reach to `next`, where the driver will be with
+/// its next fix if it goes on, none is looked for: it would be left at once.
+pub(super) fn quiet_box(set: &FenceSet, own: &[u32], stays: &[Stay], position: Position, next: Position) -> GeoBox {
     if set.is_empty() {
         return EVERYWHERE;
     }
@@ -48,7 +49,11 @@ pub(super) fn quiet_box(set: &FenceSet, own: &[u32], stays: &[Stay], position: P
     }
     let mut found = NOWHERE;
     for half_side_m in HALF_SIDES_M {
-        let mut growing = Growing { position, narrow, half_side_m, area: square(position, narrow, half_side_m) };
+        let area = square(position, narrow, half_side_m);
+        if !area.contains(next) {
+            continue;
+        }
+        let mut growing = Growing { position, next, narrow, half_side_m, area };
         let Some(is_cut) = growing.cut_by_all(set, own, stays) else { break };
         found = growing.with_room();
         if is_cut {
@@ -74,6 +79,7 @@ fn square(position: Position, narrow: f64, half_side_m: f64) -> GeoBox {
 
 struct Growing {
     position: Position,
+    next: Position,
     /// How wide a step is here beside one on the equator.
     narrow: f64,
     half_side_m: f64,
@@ -81,7 +87,8 @@ struct Growing {
 }
 
 impl Growing {
-    /// Cuts off whatever an edge may lie in. Whether anything did; `None` if there is too much to look at.
+    /// Cuts off whatever an edge may lie in. Whether anything did; `None` if there is too much to look at, or what is left
+    /// does not reach far enough.
     fn cut_by_all(&mut self, set: &FenceSet, own: &[u32], stays: &[Stay]) -> Option<bool> {
         let whole = self.area;
         let mut looked_at = 0;
@@ -97,6 +104,9 @@ impl Growing {
                 self.keep_apart(&area);
             }
         }
+        if !self.area.contains(self.next) {
+            return None;
+        }
         let end = set.meeting(&whole, |area, slot| {
             looked_at += 1;
             if looked_at > BOXES_MAX {
@@ -109,7 +119,7 @@ impl Growing {
             } else {
                 self.keep_apart(area);
             }
-            ControlFlow::Continue(())
+            if self.area.contains(self.next) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         end.is_continue().then_some(self.area != whole)
     }
@@ -132,14 +142,18 @@ impl Growing {
         if !other.meets(&self.area) {
             return;
         }
-        let Position { latitude_e7, longitude_e7 } = self.position;
         let east = |steps: i32| f64::from(steps) * self.narrow;
-        let sides = [
-            f64::from(other.south_e7.saturating_sub(latitude_e7)),
-            f64::from(latitude_e7.saturating_sub(other.north_e7)),
-            east(other.west_e7.saturating_sub(longitude_e7)),
-            east(longitude_e7.saturating_sub(other.east_e7)),
-        ];
+        // The less of what is left to here and to the next place.
+        let sides = |from: Position| {
+            [
+                f64::from(other.south_e7.saturating_sub(from.latitude_e7)),
+                f64::from(from.latitude_e7.saturating_sub(other.north_e7)),
+                east(other.west_e7.saturating_sub(from.longitude_e7)),
+                east(from.longitude_e7.saturating_sub(other.east_e7)),
+            ]
+        };
+        let (here, next) = (sides(self.position), sides(self.next));
+        let sides: [f64; 4] = std::array::from_fn(|side| here[side].min(next[side]));
         let widest = (0..sides.len()).max_by(|one, other| sides[*one].total_cmp(&sides[*other]));
         match widest {
             Some(0) => self.area.north_e7 = self.area.north_e7.min(other.south_e7),
