@@ -15,8 +15,8 @@ use crate::geo::cells::GeoBox;
 /// Sizes of cells.
 const LEVELS: usize = 8;
 
-/// Cells of the lowest level have sides of two to this many steps of 1e-7 degrees, 46 m on the equator.
-const SIDE_BITS: u32 = 12;
+/// Cells of the lowest level have sides of two to this many steps of 1e-7 degrees, 91 m on the equator.
+const SIDE_BITS: u32 = 13;
 
 /// A cell's side is two to this many sides of the level below. One of the highest level holds the whole map.
 const PARTS_BITS: u32 = 3;

@@ -48,6 +48,8 @@ impl Default for FenceRules {
 pub struct Judge {
     rules: FenceRules,
     near: Vec<u32>,
+    /// How many boxes of fences there were around the way.
+    crowd: usize,
     stays: Vec<Stay>,
     /// Slots of fences that the driver was inside of, in order.
     known: Vec<u32>,
@@ -140,10 +142,12 @@ impl Judge {
     /// The fences that the way may meet.
     fn find_near(&mut self, set: &FenceSet, driver: &DriverId, fix: &Fix) {
         self.near.clear();
+        self.crowd = 0;
         let from = self.passing.path.as_ref().map_or(fix.position, Path::from);
         let way = Way::new(from, fix.position);
         for area in &way.boxes {
             let _ = set.meeting(area, |other, slot| {
+                self.crowd += 1;
                 if way.may_meet(other) {
                     self.near.push(slot);
                 }
@@ -180,7 +184,7 @@ impl Judge {
         }
         if state.stays.len() < STAYS_MAX {
             let next = self.passing.path.as_ref().map_or(fix.position, Path::next);
-            state.quiet = quiet_box(set, set.of_driver(driver), &state.stays, fix.position, next);
+            state.quiet = quiet_box(set, set.of_driver(driver), &state.stays, fix.position, (next, self.crowd));
         }
     }
 }

@@ -17,6 +17,9 @@ const HALF_SIDES_M: [f64; 4] = [60.0, 500.0, 4_000.0, 64_000.0];
 /// So many boxes of fences are looked at for one.
 const BOXES_MAX: usize = 48;
 
+/// Around a way with more boxes than this, there will be one before the next is done.
+const CROWD_MAX: usize = 2;
+
 /// Left to every edge: far more than ways and edges are off by rounding or by being cut into pieces.
 const ROOM_M: f64 = 0.3;
 
@@ -38,8 +41,15 @@ const EVERYWHERE: GeoBox =
 
 /// A box around a place for a driver with these stays, of which each that is not spent is of a fence that the place lies
 /// inside of. `own` are the fences of that driver alone. If the box does not reach to `next`, where the driver will be with
-/// its next fix if it goes on, none is looked for: it would be left at once.
-pub(super) fn quiet_box(set: &FenceSet, own: &[u32], stays: &[Stay], position: Position, next: Position) -> GeoBox {
+/// its next fix if it goes on, none is looked for: it would be left at once. Nor is a large one while the boxes around the
+/// last way, `crowd`, were more than a few.
+pub(super) fn quiet_box(
+    set: &FenceSet,
+    own: &[u32],
+    stays: &[Stay],
+    position: Position,
+    (next, crowd): (Position, usize),
+) -> GeoBox {
     if set.is_empty() {
         return EVERYWHERE;
     }
@@ -51,6 +61,9 @@ pub(super) fn quiet_box(set: &FenceSet, own: &[u32], stays: &[Stay], position: P
     for half_side_m in HALF_SIDES_M {
         let area = square(position, narrow, half_side_m);
         if !area.contains(next) {
+            if crowd > CROWD_MAX {
+                break;
+            }
             continue;
         }
         let mut growing = Growing { position, next, narrow, half_side_m, area };
