@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::event::{FenceEvent, FenceEventKind};
 use super::path::Path;
-use super::quiet::quiet_box;
+use super::quiet::{is_in_vain, quiet_box};
 use super::set::FenceSet;
 use super::spec::Fence;
 use super::state::{DriverFences, NOWHERE, Stay};
@@ -172,6 +172,10 @@ impl Judge {
         state.revision = set.revision();
         state.due = TimestampMs(i64::MAX);
         state.quiet = NOWHERE;
+        let next = self.passing.path.as_ref().map_or(fix.position, Path::next);
+        if is_in_vain(fix.position, next, self.crowd) {
+            return;
+        }
         for stay in state.stays.iter().filter(|stay| !stay.spent) {
             let Some(fence) = set.at(stay.slot) else { return };
             if !fence.contains(fix.position) {
@@ -183,8 +187,7 @@ impl Judge {
             }
         }
         if state.stays.len() < STAYS_MAX {
-            let next = self.passing.path.as_ref().map_or(fix.position, Path::next);
-            state.quiet = quiet_box(set, set.of_driver(driver), &state.stays, fix.position, (next, self.crowd));
+            state.quiet = quiet_box(set, set.of_driver(driver), &state.stays, fix.position, next);
         }
     }
 }

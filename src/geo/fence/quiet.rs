@@ -39,17 +39,16 @@ pub(super) const NARROW: f64 = 0.1;
 const EVERYWHERE: GeoBox =
     GeoBox { south_e7: -900_000_000, north_e7: 900_000_000, west_e7: -1_800_000_000, east_e7: 1_800_000_000 };
 
+/// Whether no box is worth looking for: the driver leaves a small one with its next fix, for `next` if it goes on, and there
+/// were so many boxes around its last way (`crowd`) that a large one will be cut.
+pub(super) fn is_in_vain(position: Position, next: Position, crowd: usize) -> bool {
+    crowd > CROWD_MAX && !square(position, 1.0, HALF_SIDES_M[0]).contains(next)
+}
+
 /// A box around a place for a driver with these stays, of which each that is not spent is of a fence that the place lies
 /// inside of. `own` are the fences of that driver alone. If the box does not reach to `next`, where the driver will be with
-/// its next fix if it goes on, none is looked for: it would be left at once. Nor is a large one while the boxes around the
-/// last way, `crowd`, were more than a few.
-pub(super) fn quiet_box(
-    set: &FenceSet,
-    own: &[u32],
-    stays: &[Stay],
-    position: Position,
-    (next, crowd): (Position, usize),
-) -> GeoBox {
+/// its next fix if it goes on, none is looked for: it would be left at once.
+pub(super) fn quiet_box(set: &FenceSet, own: &[u32], stays: &[Stay], position: Position, next: Position) -> GeoBox {
     if set.is_empty() {
         return EVERYWHERE;
     }
@@ -61,9 +60,6 @@ pub(super) fn quiet_box(
     for half_side_m in HALF_SIDES_M {
         let area = square(position, narrow, half_side_m);
         if !area.contains(next) {
-            if crowd > CROWD_MAX {
-                break;
-            }
             continue;
         }
         let mut growing = Growing { position, next, narrow, half_side_m, area };
