@@ -194,7 +194,7 @@ impl Engine {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        let Self { core, door, router, ports, addresses_file, reloads, devices, certificates, .. } = self;
+        let Self { mut core, door, router, ports, addresses_file, reloads, devices, certificates, .. } = self;
         reloads.abort();
         devices.abort();
         certificates.iter().for_each(JoinHandle::abort);
@@ -205,7 +205,8 @@ impl Engine {
         ports.stop().await;
         door.await?;
         tokio::task::spawn_blocking(move || {
-            // The door is closed: whatever its connections had for the router is there.
+            // The door is closed: whatever its connections had for the router is there. What follows from their fixes is not.
+            core.stop_fences();
             router.stop();
             core.stop()
         })

@@ -160,6 +160,23 @@ fn fences_are_listed_replaced_and_removed_and_mistakes_are_named() {
 }
 
 #[test]
+fn who_is_away_over_a_stop_is_told_of_the_last_moments_before_it() {
+    let mut rhumb = Rhumb::start(&["fences.batch_age_ms_max=60000"]);
+    put(&rhumb, "acme", "gate", &[], &circle(52.0, 21.0, &json!({"radius_m": 100}))).json(201);
+    let session = ["-c", "-i", "watcher", "-q", "1", "-t", "tenant/acme/geofence/gate/+"];
+    let subscribes = tools::mosquitto_sub_as(rhumb.mqtt(), Version::V4, &[&session[..], &["-E"]].concat());
+    tools::said(subscribes);
+    // Nothing is judged before the stop.
+    rhumb.post("acme", "/v1/drivers/d1/location", &format!("[{},{}]", fix(0, 0.0), fix(30, 500.0))).json(202);
+    assert_eq!(rhumb.terminate().0.code(), Some(0));
+    rhumb.restart();
+    let told = tools::mosquitto_sub_as(rhumb.mqtt(), Version::V4, &[&session[..], &["-v", "-C", "2"]].concat());
+    let told = tools::said(told);
+    let topics: Vec<&str> = told.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(topics, ["tenant/acme/geofence/gate/enter", "tenant/acme/geofence/gate/exit"]);
+}
+
+#[test]
 fn an_arrival_is_told_once_and_of_the_driver_that_was_meant() {
     let rhumb = Rhumb::start(&[]);
     let arrival = circle(52.0, 21.0, &json!({"radius_m": 100, "driver_id": "d1", "once": true}));
