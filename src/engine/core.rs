@@ -29,6 +29,9 @@ use crate::store::Store;
 /// How long a stopping sink may go on writing what is durable. The rest is the first to be at the next start.
 const SINK_DRAIN: Duration = Duration::from_secs(1);
 
+/// What events that were judged last may take to be told.
+const EVENTS_DRAIN: Duration = Duration::from_millis(200);
+
 /// How often a store that is behind is looked at.
 const STORE_LOOK: Duration = Duration::from_millis(50);
 
@@ -209,20 +212,27 @@ impl Core {
         self.recording.as_ref().map(|recording| recording.recorder().clone())
     }
 
+    /// Judges what is durable by the geofences, has the events told, and ends that. Blocks for as long as it takes, some
+    /// [`SINK_DRAIN`] at most.
+    pub(super) fn stop_fences(&mut self) {
+        if let Some(fences) = self.fences.take() {
+            fences.stop(SINK_DRAIN);
+            self.feed.wait_for_events(EVENTS_DRAIN);
+        }
+    }
+
     /// Ends what is under way and closes everything. Blocks for as long as that takes, a second or two.
     ///
     /// # Errors
     /// The journal could not be closed.
-    pub(super) fn stop(self) -> anyhow::Result<()> {
-        let Self { journal, pipeline, backups, keeper, sink, fences, recording, _lock, .. } = self;
+    pub(super) fn stop(mut self) -> anyhow::Result<()> {
+        self.stop_fences();
+        let Self { journal, pipeline, backups, keeper, sink, recording, _lock, .. } = self;
         journal.release_brake();
         backups.stop();
         // The doors are closed and all that they took is durable. What the store has by now, the last snapshot leaves to it.
         if let Some(sink) = sink {
             sink.stop(SINK_DRAIN);
-        }
-        if let Some(fences) = fences {
-            fences.stop(SINK_DRAIN);
         }
         keeper.stop();
         pipeline.stop();

@@ -211,7 +211,7 @@ impl Engine {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        let Self { core, door, router, ports, addresses_file, reloads, devices, silence, certificates, .. } = self;
+        let Self { mut core, door, router, ports, addresses_file, reloads, devices, silence, certificates, .. } = self;
         reloads.abort();
         devices.abort();
         silence.abort();
@@ -223,7 +223,8 @@ impl Engine {
         ports.stop().await;
         door.await?;
         tokio::task::spawn_blocking(move || {
-            // The door is closed: whatever its connections had for the router is there.
+            // The door is closed: whatever its connections had for the router is there. What follows from their fixes is not.
+            core.stop_fences();
             router.stop();
             core.stop()
         })

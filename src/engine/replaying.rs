@@ -58,6 +58,8 @@ fn offline(
     let lock = core::take(&config.data_dir)?;
     let progress = Progress::new();
     let core = progress.told_during(|| Core::start(config, lock, &progress))?;
+    // Nobody listens here, and nothing is kept for whoever might.
+    drop(core.feed.listen_to_events());
     let inlet = Inlet::new(core.pipeline.ingress().clone()).context("the shards have no room for a replay")?;
     let room = core.journal.room();
     let (summary, mut ended) = run(&mut Offline::new(inlet));

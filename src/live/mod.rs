@@ -5,6 +5,8 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
@@ -38,6 +40,9 @@ pub struct LiveEvent {
 
 /// Batches of events that a listener may be behind: with those of [`EVENTS_AT_ONCE_MAX`], 26 MB.
 const EVENT_BATCHES_BEHIND_MAX: usize = 256;
+
+/// How often it is looked whether events were taken.
+const EVENTS_LOOK: Duration = Duration::from_millis(2);
 
 /// Events in a batch.
 const EVENTS_AT_ONCE_MAX: usize = 256;
@@ -104,6 +109,15 @@ impl Feed {
         for events in events.chunks(EVENTS_AT_ONCE_MAX) {
             // As above.
             drop(self.events.send(events.into()));
+        }
+    }
+
+    /// Waits until all who listen have taken the events that there are, not longer than this. Nobody may be there who
+    /// ever will.
+    pub fn wait_for_events(&self, within: Duration) {
+        let began = Instant::now();
+        while !self.events.is_empty() && began.elapsed() < within {
+            thread::park_timeout(EVENTS_LOOK);
         }
     }
 

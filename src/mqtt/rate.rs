@@ -85,7 +85,11 @@ impl Bucket {
     fn filled(&self, config: &Config, now: Tick) -> (i64, i64) {
         let ticks = i64::from(now.saturating_sub(self.filled_at));
         let (packets_max, bytes_max) = capacity(config);
-        let fill = |level: i64, rate: u32, max: i64| level.saturating_add(ticks * i64::from(rate)).min(max);
+        // What is not limited is always full.
+        let fill = |level: i64, rate: u32, max: i64| match rate {
+            0 => max,
+            _ => level.saturating_add(ticks * i64::from(rate)).min(max),
+        };
         (
             fill(self.packets, config.publishes_per_s_max, packets_max),
             fill(self.bytes, config.publish_bytes_per_s_max, bytes_max),

@@ -160,6 +160,23 @@ fn fences_are_listed_replaced_and_removed_and_mistakes_are_named() {
 }
 
 #[test]
+fn who_is_away_over_a_stop_is_told_of_the_last_moments_before_it() {
+    let mut rhumb = Rhumb::start(&["fences.batch_age_ms_max=60000"]);
+    put(&rhumb, "acme", "gate", &[], &circle(52.0, 21.0, &json!({"radius_m": 100}))).json(201);
+    let session = ["-c", "-i", "watcher", "-q", "1", "-t", "tenant/acme/geofence/gate/+"];
+    let subscribes = tools::mosquitto_sub_as(rhumb.mqtt(), Version::V4, &[&session[..], &["-E"]].concat());
+    tools::said(subscribes);
+    // Nothing is judged before the stop.
+    rhumb.post("acme", "/v1/drivers/d1/location", &format!("[{},{}]", fix(0, 0.0), fix(30, 500.0))).json(202);
+    assert_eq!(rhumb.terminate().0.code(), Some(0));
+    rhumb.restart();
+    let told = tools::mosquitto_sub_as(rhumb.mqtt(), Version::V4, &[&session[..], &["-v", "-C", "2"]].concat());
+    let told = tools::said(told);
+    let topics: Vec<&str> = told.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(topics, ["tenant/acme/geofence/gate/enter", "tenant/acme/geofence/gate/exit"]);
+}
+
+#[test]
 fn an_arrival_is_told_once_and_of_the_driver_that_was_meant() {
     let rhumb = Rhumb::start(&[]);
     let arrival = circle(52.0, 21.0, &json!({"radius_m": 100, "driver_id": "d1", "once": true}));
@@ -188,23 +205,25 @@ fn events_after_kills_are_those_of_a_run_without() {
     let mut rhumb = Rhumb::start(&["fences.sync_interval_ms=300", "fences.batch_age_ms_max=10"]);
     let tenants = ["acme", "globex"];
     put_along_the_way(&rhumb, &tenants);
-    let mut publishers: Vec<Publisher> = ["a", "b", "c"]
-        .into_iter()
-        .flat_map(|driver| tenants.map(|tenant| Publisher::new(tenant, driver, Version::V4)))
-        .collect();
-    for round in 0..4 {
+    // In open mode clients of one name would take each other over.
+    let drivers = [("acme", "a"), ("acme", "b"), ("acme", "c"), ("globex", "d"), ("globex", "e"), ("globex", "f")];
+    let mut publishers = drivers.map(|(tenant, driver)| Publisher::new(tenant, driver, Version::V4));
+    for round in 0..4_u64 {
         let address = rhumb.mqtt();
         thread::scope(|scope| {
             for publisher in &mut publishers {
                 scope.spawn(move || publisher.run(address));
             }
-            thread::sleep(Duration::from_millis(500));
+            let stored = |fixes: u64| {
+                wait_for("fixes", || tenants.iter().all(|name| rhumb.books(name).stored >= fixes).then_some(()));
+            };
+            stored(round * 1_500 + 700);
             if round == 1 {
                 // In the middle of it all: from here on by another shape, or not at all.
                 put(&rhumb, "acme", "f30", &[], &circle(52.015, 21.0, &json!({"radius_m": 5}))).json(200);
                 assert_eq!(delete(&rhumb, "globex", "f31", &[]).status, 204);
             }
-            thread::sleep(Duration::from_millis(200));
+            stored(round * 1_500 + 1_500);
             rhumb.kill9();
         });
         rhumb.restart();
