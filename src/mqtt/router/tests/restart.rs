@@ -10,8 +10,8 @@ fn start_on(file: &Path, clock: &Clock) -> Router {
     start_on_with(file, clock, Config::default())
 }
 
-fn start_on_with(file: &Path, clock: &Clock, bounds: Config) -> Router {
-    let config = Config { save_interval_s: 1, ..bounds };
+fn start_on_with(file: &Path, clock: &Clock, mut config: Config) -> Router {
+    config.save_interval_s = 1;
     let surroundings = Surroundings { file: Some(file.to_owned()), clock: clock.clone(), ..Surroundings::default() };
     Router::start(config, surroundings).unwrap()
 }
