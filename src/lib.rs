@@ -55,7 +55,7 @@
 //!   not. With 50,000 single publishes a second on two full processors the p99 of the acknowledgement went from 6.9 to 4.6
 //!   ms. A closed loop lost some 4 % for it, since whoever yields gathers more.
 //!
-//! dashmap holds client ids and tenants; `geo` tests polygons and rstar finds geofences; rumqttc publishes replays and
+//! dashmap holds client ids and tenants; `geo` tests polygons; rumqttc publishes replays and
 //! drives the load generator; hdrhistogram and criterion measure.
 //!
 //! [mio]: https://docs.rs/mio

@@ -1,18 +1,18 @@
 //! Judges fixes by fences: the rules are those of the [module](super).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::cap::boxes;
 use super::event::{FenceEvent, FenceEventKind};
-use super::path::{Path, eastwards, poleward_m};
-use super::quiet::quiet_box;
+use super::path::Path;
+use super::quiet::{is_in_vain, quiet_box};
 use super::set::FenceSet;
 use super::spec::Fence;
 use super::state::{DriverFences, NOWHERE, Stay};
 use super::stretch::Stretch;
+use super::way::Way;
 use crate::fix::Fix;
-use crate::geo::cells::GeoBox;
-use crate::geo::distance::{EARTH_RADIUS_M, distance_m};
+use crate::geo::distance::distance_m;
 use crate::ids::DriverId;
 use crate::units::{Position, TimestampMs};
 
@@ -48,7 +48,11 @@ impl Default for FenceRules {
 pub struct Judge {
     rules: FenceRules,
     near: Vec<u32>,
+    /// How many boxes of fences there were around the way.
+    crowd: usize,
     stays: Vec<Stay>,
+    /// Slots of fences that the driver was inside of, in order.
+    known: Vec<u32>,
     passing: Passing,
 }
 
@@ -88,20 +92,22 @@ impl Judge {
         let path = self.path(state, fix);
         self.passing.begin(path, fix, self.rules.hysteresis_m);
         self.stays.clear();
+        self.known.clear();
         for stay in &state.stays {
             self.go_on(set, driver, stay);
         }
+        self.known.sort_unstable();
         self.find_near(set, driver, fix);
         for slot in &self.near {
-            if let Some(fence) = set.at(*slot).filter(|fence| state.stay(&fence.id).is_none()) {
+            if let Some(fence) = set.at(*slot) {
                 let has_room = self.stays.len() < STAYS_MAX;
-                self.stays.extend(self.passing.pass(fence, None, has_room));
+                self.stays.extend(self.passing.pass((*slot, fence), None, has_room));
             }
         }
         self.passing.tell(events);
         self.stays.sort_unstable_by(|one, other| one.fence.cmp(&other.fence));
         if *state.stays != *self.stays {
-            state.stays = self.stays.as_slice().into();
+            state.stays = self.stays.drain(..).collect();
         }
         self.settle(set, driver, state, fix);
     }
@@ -117,29 +123,44 @@ impl Judge {
 
     /// What becomes of a stay, if its fence is still there and of this driver's concern.
     fn go_on(&mut self, set: &FenceSet, driver: &DriverId, stay: &Stay) {
-        let Some(fence) = set.get(stay.fence.as_str()).filter(|fence| fence.concerns(driver)) else { return };
+        let Some((slot, fence)) = set.find(stay.slot, &stay.fence) else { return };
+        self.known.push(slot);
+        if !fence.concerns(driver) {
+            return;
+        }
         let is_spent = stay.spent && fence.version == stay.version;
         // A shot was told by the version before, so this one has its own.
         let is_armed = stay.spent || fence.once;
         if is_spent {
-            self.stays.push(stay.clone());
+            self.stays.push(Stay { slot, ..stay.clone() });
         } else {
             let stay = (!is_armed).then(|| stay.clone());
-            self.stays.extend(self.passing.pass(fence, stay, true));
+            self.stays.extend(self.passing.pass((slot, fence), stay, true));
         }
     }
 
     /// The fences that the way may meet.
     fn find_near(&mut self, set: &FenceSet, driver: &DriverId, fix: &Fix) {
         self.near.clear();
+        self.crowd = 0;
         let from = self.passing.path.as_ref().map_or(fix.position, Path::from);
-        for area in boxes_of_way(from, fix.position) {
-            self.near.extend(set.meeting(&area).map(|(_, slot)| slot));
+        let way = Way::new(from, fix.position);
+        for area in &way.boxes {
+            let _ = set.meeting(area, |other, slot| {
+                self.crowd += 1;
+                if way.may_meet(other) {
+                    self.near.push(slot);
+                }
+                ControlFlow::Continue(())
+            });
         }
         self.near.extend(set.of_driver(driver));
         // A fence has several boxes.
         self.near.sort_unstable();
         self.near.dedup();
+        if !self.known.is_empty() {
+            self.near.retain(|slot| self.known.binary_search(slot).is_err());
+        }
         if self.stays.len() + self.near.len() > STAYS_MAX {
             // Some may find no room, and which must not depend on the slots.
             self.near.sort_by_key(|slot| set.at(*slot).map(|fence| &fence.id));
@@ -151,8 +172,12 @@ impl Judge {
         state.revision = set.revision();
         state.due = TimestampMs(i64::MAX);
         state.quiet = NOWHERE;
+        let next = self.passing.path.as_ref().map_or(fix.position, Path::next);
+        if is_in_vain(fix.position, next, self.crowd) {
+            return;
+        }
         for stay in state.stays.iter().filter(|stay| !stay.spent) {
-            let Some(fence) = set.get(stay.fence.as_str()) else { return };
+            let Some(fence) = set.at(stay.slot) else { return };
             if !fence.contains(fix.position) {
                 // On the margin, where every fix counts.
                 return;
@@ -162,10 +187,13 @@ impl Judge {
             }
         }
         if state.stays.len() < STAYS_MAX {
-            state.quiet = quiet_box(set, set.of_driver(driver), &state.stays, fix.position);
+            state.quiet = quiet_box(set, set.of_driver(driver), &state.stays, fix.position, next);
         }
     }
 }
+
+/// A fence and its slot in the set.
+type Found<'a> = (u32, &'a Arc<Fence>);
 
 /// One way, or one place after a gap, and what it brings.
 #[derive(Debug, Default)]
@@ -194,19 +222,20 @@ impl Passing {
 
     /// What the way does to a driver who is inside (`stay`, which is not spent) or outside of the fence; the stay at its end,
     /// if there is one.
-    fn pass(&mut self, fence: &Arc<Fence>, stay: Option<Stay>, has_room: bool) -> Option<Stay> {
+    fn pass(&mut self, fence: Found<'_>, stay: Option<Stay>, has_room: bool) -> Option<Stay> {
         let Some(path) = self.path else { return self.appear(fence, stay, has_room) };
         let mut stretches = std::mem::take(&mut self.stretches);
-        fence.shape.stretches(&path, &mut stretches);
+        fence.1.shape.stretches(&path, &mut stretches);
         let stay = self.walk(fence, stay, &path, &stretches, has_room);
         self.stretches = stretches;
         stay
     }
 
     /// Nothing is known but the fix.
-    fn appear(&mut self, fence: &Arc<Fence>, stay: Option<Stay>, has_room: bool) -> Option<Stay> {
+    fn appear(&mut self, found: Found<'_>, stay: Option<Stay>, has_room: bool) -> Option<Stay> {
+        let (_, fence) = found;
         match stay {
-            None if has_room && fence.contains(self.position) => Some(self.enter(fence, 1.0)),
+            None if has_room && fence.contains(self.position) => Some(self.enter(found, 1.0)),
             Some(_) if !fence.shape.is_within(self.position, self.margin_m) => {
                 self.tell_at(FenceEventKind::Exit, fence, 1.0);
                 None
@@ -217,12 +246,13 @@ impl Passing {
 
     fn walk(
         &mut self,
-        fence: &Arc<Fence>,
+        found: Found<'_>,
         mut stay: Option<Stay>,
         path: &Path,
         stretches: &[Stretch],
         has_room: bool,
     ) -> Option<Stay> {
+        let (_, fence) = found;
         let ends_inside = fence.contains(self.position);
         if stay.is_none() && (!has_room || stretches.is_empty() && !ends_inside) {
             return None;
@@ -233,7 +263,7 @@ impl Passing {
             // The fence came while the driver was there: by its next fix it is inside, or never was.
             stretches.next_if(|first| first.begin <= 0.0);
             if ends_inside && stretches.peek().is_none() {
-                return Some(self.enter(fence, 1.0));
+                return Some(self.enter(found, 1.0));
             }
         }
         for stretch in stretches {
@@ -246,7 +276,7 @@ impl Passing {
             }
             left = Some(stretch.end);
             if stay.is_none() {
-                let entered = self.enter(fence, stretch.begin);
+                let entered = self.enter(found, stretch.begin);
                 if entered.spent {
                     return Some(entered);
                 }
@@ -255,7 +285,7 @@ impl Passing {
         }
         match stay {
             // Rounding took the stretch; the fix is what counts.
-            None => ends_inside.then(|| self.enter(fence, 1.0)),
+            None => ends_inside.then(|| self.enter(found, 1.0)),
             Some(stay) if !ends_inside && !fence.shape.is_within(self.position, self.margin_m) => {
                 let share = left.unwrap_or_else(|| self.leaves_margin(fence, path));
                 self.exit(fence, stay, share);
@@ -279,9 +309,9 @@ impl Passing {
         beyond
     }
 
-    fn enter(&mut self, fence: &Fence, share: f64) -> Stay {
+    fn enter(&mut self, (slot, fence): Found<'_>, share: f64) -> Stay {
         let since = self.tell_at(FenceEventKind::Enter, fence, share);
-        Stay { fence: fence.id.clone(), version: fence.version, since, dwell_told: false, spent: fence.once }
+        Stay { fence: fence.id.clone(), slot, version: fence.version, since, dwell_told: false, spent: fence.once }
     }
 
     fn exit(&mut self, fence: &Fence, stay: Stay, share: f64) {
@@ -322,18 +352,4 @@ impl Passing {
         });
         events.extend(self.told.drain(..).map(|told| told.event));
     }
-}
-
-/// The boxes that the way between two places lies in.
-pub(super) fn boxes_of_way(from: Position, to: Position) -> Vec<GeoBox> {
-    let (south, north) = (from.latitude().min(to.latitude()), from.latitude().max(to.latitude()));
-    let east = eastwards(from.longitude(), to.longitude());
-    let poleward_m = poleward_m(east.to_radians());
-    if poleward_m > GAP_M_MAX {
-        let (south, north) = if north > 0.0 { (south, 90.0) } else { (-90.0, north) };
-        return boxes((-180.0, 180.0), (south, north));
-    }
-    let (west, east) = (from.longitude() + east.min(0.0), from.longitude() + east.max(0.0));
-    let poleward = (poleward_m / EARTH_RADIUS_M).to_degrees();
-    boxes((west, east), (south - poleward, north + poleward))
 }

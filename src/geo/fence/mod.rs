@@ -39,6 +39,7 @@
 mod cap;
 mod corridor;
 mod event;
+mod grid;
 mod judge;
 mod path;
 mod polygon;
@@ -51,6 +52,7 @@ mod state;
 mod stretch;
 #[cfg(test)]
 mod tests;
+mod way;
 
 pub use self::event::{FenceEvent, FenceEventKind};
 pub use self::judge::{FenceRules, GAP_M_MAX, Judge, MARGIN_M_MAX, STAYS_MAX};

@@ -42,6 +42,16 @@ impl Path {
         self.from.0
     }
 
+    /// Where who goes on like this will be after as long again, about.
+    pub(super) fn next(&self) -> Position {
+        let (from, to) = (self.from.0, self.to.0);
+        let onwards = |from: i32, to: i32| to.saturating_add(to.saturating_sub(from));
+        Position {
+            latitude_e7: onwards(from.latitude_e7, to.latitude_e7),
+            longitude_e7: onwards(from.longitude_e7, to.longitude_e7),
+        }
+    }
+
     /// The place at a share of the way.
     pub(super) fn at(&self, share: f64) -> Position {
         if share <= 0.0 {
@@ -108,7 +118,7 @@ pub(super) fn eastwards(from: f64, to: f64) -> f64 {
 /// between them on the map, metres. On a way of length `l` with the course `a` at latitude `φ` it is about
 /// `l² tan φ sin a (1 + cos² a) / 8`, and `l sin a` is `east cos φ`, `l cos a` is `north`; a fifth more is added for ways
 /// that are not small.
-fn off_map_m(east: f64, north: f64) -> f64 {
+pub(super) fn off_map_m(east: f64, north: f64) -> f64 {
     EARTH_RADIUS_M * east.abs() * (east.abs() / 16.0 + north.abs() / 4.0) * 1.2
 }
 

@@ -11,7 +11,7 @@ use crate::units::Position;
 const TURNS: [f64; 3] = [0.0, 360.0, -360.0];
 
 /// Edges of a band, about.
-const BAND_EDGES: usize = 4;
+const BAND_EDGES: usize = 8;
 
 /// An edge that is high stands in many bands. On average no more than this.
 const BANDS_PER_EDGE_MAX: usize = 8;
@@ -21,7 +21,6 @@ const METRES_PER_DEGREE: f64 = EARTH_RADIUS_M * std::f64::consts::PI / 180.0;
 /// See the module. Degrees; longitudes may lie beyond ±180.
 #[derive(Debug)]
 pub(super) struct Polygon {
-    edges: Vec<Edge>,
     bands: Bands,
     south: f64,
     north: f64,
@@ -41,7 +40,8 @@ struct Bands {
     per_degree: f64,
     /// Where in `edges` each band begins, and the end of the last.
     begins: Vec<u32>,
-    edges: Vec<u32>,
+    /// Band by band, so that those of one lie side by side.
+    edges: Vec<Edge>,
 }
 
 impl Polygon {
@@ -56,15 +56,15 @@ impl Polygon {
         };
         let ((west, east), (south, north)) = (extent(|end| end.0), extent(|end| end.1));
         let bands = Bands::new(&edges, south, north);
-        Self { edges, bands, south, north, west, east }
+        Self { bands, south, north, west, east }
     }
 
     /// The edges that may meet these latitudes; some of them more than once.
     fn edges_between(&self, south: f64, north: f64) -> impl Iterator<Item = &Edge> {
         let meets = south <= self.north && north >= self.south;
         let band = |latitude: f64| self.bands.of(latitude - self.south);
-        let bands = if meets { self.bands.between(band(south), band(north)) } else { &[] };
-        bands.iter().map(|index| &self.edges[*index as usize])
+        let edges = if meets { self.bands.between(band(south), band(north)) } else { &[] };
+        edges.iter()
     }
 
     pub(super) fn contains(&self, position: Position) -> bool {
@@ -251,10 +251,10 @@ impl Bands {
                 bands.begins[band + 1] += bands.begins[band];
             }
             let mut next = bands.begins.clone();
-            bands.edges = vec![0; standing];
-            for (index, edge) in edges.iter().enumerate() {
+            bands.edges = vec![Edge { from: (0.0, 0.0), to: (0.0, 0.0) }; standing];
+            for edge in edges {
                 for band in span(&bands, edge) {
-                    bands.edges[next[band] as usize] = index as u32;
+                    bands.edges[next[band] as usize] = *edge;
                     next[band] += 1;
                 }
             }
@@ -268,7 +268,10 @@ impl Bands {
         ((north * self.per_degree) as usize).min(self.begins.len() - 2)
     }
 
-    fn between(&self, first: usize, last: usize) -> &[u32] {
+    fn between(&self, first: usize, last: usize) -> &[Edge] {
+        if self.begins.len() == 2 {
+            return &self.edges;
+        }
         &self.edges[self.begins[first] as usize..self.begins[last + 1] as usize]
     }
 }

@@ -1,5 +1,7 @@
 //! The box around a driver within which it comes to no edge of any fence.
 
+use std::ops::ControlFlow;
+
 use super::path::poleward_m;
 use super::set::FenceSet;
 use super::spec::Fence;
@@ -10,10 +12,13 @@ use crate::units::Position;
 
 /// Half the sides of the boxes that are tried, metres. A larger one is tried only while nothing has cut the one before:
 /// where fences are far a box lasts for hours, where they stand close it is found among a few.
-const HALF_SIDES_M: [f64; 3] = [250.0, 4_000.0, 64_000.0];
+const HALF_SIDES_M: [f64; 4] = [60.0, 500.0, 4_000.0, 64_000.0];
 
 /// So many boxes of fences are looked at for one.
 const BOXES_MAX: usize = 48;
+
+/// Around a way with more boxes than this, there will be one before the next is done.
+const CROWD_MAX: usize = 2;
 
 /// Left to every edge: far more than ways and edges are off by rounding or by being cut into pieces.
 const ROOM_M: f64 = 0.3;
@@ -25,18 +30,25 @@ const HALF_SIDE_SHARE: f64 = 0.6;
 /// The corners of a square are nearer than this times half its side.
 const DIAGONAL: f64 = 1.5;
 
-const METRES_PER_E7: f64 = EARTH_RADIUS_M * std::f64::consts::PI / 180.0 / 1e7;
+pub(super) const METRES_PER_E7: f64 = EARTH_RADIUS_M * std::f64::consts::PI / 180.0 / 1e7;
 
 /// Cosine of the latitude beyond which there are no boxes, 84 degrees: meridians that near a box's width no longer lie side
 /// by side.
-const NARROW: f64 = 0.1;
+pub(super) const NARROW: f64 = 0.1;
 
 const EVERYWHERE: GeoBox =
     GeoBox { south_e7: -900_000_000, north_e7: 900_000_000, west_e7: -1_800_000_000, east_e7: 1_800_000_000 };
 
+/// Whether no box is worth looking for: the driver leaves a small one with its next fix, for `next` if it goes on, and there
+/// were so many boxes around its last way (`crowd`) that a large one will be cut.
+pub(super) fn is_in_vain(position: Position, next: Position, crowd: usize) -> bool {
+    crowd > CROWD_MAX && !square(position, 1.0, HALF_SIDES_M[0]).contains(next)
+}
+
 /// A box around a place for a driver with these stays, of which each that is not spent is of a fence that the place lies
-/// inside of. `own` are the fences of that driver alone.
-pub(super) fn quiet_box(set: &FenceSet, own: &[u32], stays: &[Stay], position: Position) -> GeoBox {
+/// inside of. `own` are the fences of that driver alone. If the box does not reach to `next`, where the driver will be with
+/// its next fix if it goes on, none is looked for: it would be left at once.
+pub(super) fn quiet_box(set: &FenceSet, own: &[u32], stays: &[Stay], position: Position, next: Position) -> GeoBox {
     if set.is_empty() {
         return EVERYWHERE;
     }
@@ -46,7 +58,11 @@ pub(super) fn quiet_box(set: &FenceSet, own: &[u32], stays: &[Stay], position: P
     }
     let mut found = NOWHERE;
     for half_side_m in HALF_SIDES_M {
-        let mut growing = Growing { position, narrow, half_side_m, area: square(position, narrow, half_side_m) };
+        let area = square(position, narrow, half_side_m);
+        if !area.contains(next) {
+            continue;
+        }
+        let mut growing = Growing { position, next, narrow, half_side_m, area };
         let Some(is_cut) = growing.cut_by_all(set, own, stays) else { break };
         found = growing.with_room();
         if is_cut {
@@ -72,6 +88,7 @@ fn square(position: Position, narrow: f64, half_side_m: f64) -> GeoBox {
 
 struct Growing {
     position: Position,
+    next: Position,
     /// How wide a step is here beside one on the equator.
     narrow: f64,
     half_side_m: f64,
@@ -79,7 +96,8 @@ struct Growing {
 }
 
 impl Growing {
-    /// Cuts off whatever an edge may lie in. Whether anything did; `None` if there is too much to look at.
+    /// Cuts off whatever an edge may lie in. Whether anything did; `None` if there is too much to look at, or what is left
+    /// does not reach far enough.
     fn cut_by_all(&mut self, set: &FenceSet, own: &[u32], stays: &[Stay]) -> Option<bool> {
         let whole = self.area;
         let mut looked_at = 0;
@@ -89,27 +107,33 @@ impl Growing {
             if looked_at > BOXES_MAX {
                 return None;
             }
-            if area.meets(&self.area) {
-                self.cut_by(fence, &area, stays);
+            if area.contains(self.position) {
+                self.cut_by(fence, stays);
+            } else {
+                self.keep_apart(&area);
             }
         }
-        for (area, slot) in set.meeting(&whole) {
+        if !self.area.contains(self.next) {
+            return None;
+        }
+        let end = set.meeting(&whole, |area, slot| {
             looked_at += 1;
             if looked_at > BOXES_MAX {
-                return None;
+                return ControlFlow::Break(());
             }
-            if let Some(fence) = set.at(slot).filter(|_| area.meets(&self.area)) {
-                self.cut_by(fence, &area, stays);
+            if area.contains(self.position) {
+                if let Some(fence) = set.at(slot) {
+                    self.cut_by(fence, stays);
+                }
+            } else {
+                self.keep_apart(area);
             }
-        }
-        Some(self.area != whole)
+            if self.area.contains(self.next) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        end.is_continue().then_some(self.area != whole)
     }
 
-    fn cut_by(&mut self, fence: &Fence, area: &GeoBox, stays: &[Stay]) {
-        if !area.contains(self.position) {
-            self.keep_apart(area);
-            return;
-        }
+    fn cut_by(&mut self, fence: &Fence, stays: &[Stay]) {
         let is_spent = |stay: &Stay| stay.spent && stay.fence == fence.id;
         if fence.once && stays.iter().any(is_spent) {
             return;
@@ -124,14 +148,21 @@ impl Growing {
 
     /// Cuts at the side where the most is left.
     fn keep_apart(&mut self, other: &GeoBox) {
-        let Position { latitude_e7, longitude_e7 } = self.position;
+        if !other.meets(&self.area) {
+            return;
+        }
         let east = |steps: i32| f64::from(steps) * self.narrow;
-        let sides = [
-            f64::from(other.south_e7.saturating_sub(latitude_e7)),
-            f64::from(latitude_e7.saturating_sub(other.north_e7)),
-            east(other.west_e7.saturating_sub(longitude_e7)),
-            east(longitude_e7.saturating_sub(other.east_e7)),
-        ];
+        // The less of what is left to here and to the next place.
+        let sides = |from: Position| {
+            [
+                f64::from(other.south_e7.saturating_sub(from.latitude_e7)),
+                f64::from(from.latitude_e7.saturating_sub(other.north_e7)),
+                east(other.west_e7.saturating_sub(from.longitude_e7)),
+                east(from.longitude_e7.saturating_sub(other.east_e7)),
+            ]
+        };
+        let (here, next) = (sides(self.position), sides(self.next));
+        let sides: [f64; 4] = std::array::from_fn(|side| here[side].min(next[side]));
         let widest = (0..sides.len()).max_by(|one, other| sides[*one].total_cmp(&sides[*other]));
         match widest {
             Some(0) => self.area.north_e7 = self.area.north_e7.min(other.south_e7),

@@ -15,6 +15,9 @@ const SPENT: u8 = 1 << 1;
 /// No fix has this time or an earlier one.
 const NEVER: TimestampMs = TimestampMs(i64::MIN);
 
+/// Of a stay that was read back.
+const NO_SLOT: u32 = u32::MAX;
+
 /// No place is in it.
 pub(super) const NOWHERE: GeoBox = GeoBox { south_e7: 1, north_e7: 0, west_e7: 1, east_e7: 0 };
 
@@ -39,6 +42,8 @@ const _: () = assert!(size_of::<DriverFences>() == 64, "a million drivers are 64
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stay {
     pub(super) fence: FenceId,
+    /// Where the set had the fence then; looked at before the id is looked up.
+    pub(super) slot: u32,
     /// The fence's version when it was last looked at.
     pub(super) version: u64,
     pub(super) since: TimestampMs,
@@ -74,11 +79,6 @@ impl DriverFences {
     /// Whether a fix after the last one can bring nothing.
     pub(super) fn is_quiet(&self, revision: u64, fix: &Fix) -> bool {
         self.quiet.contains(fix.position) && self.revision == revision && fix.time < self.due
-    }
-
-    pub(super) fn stay(&self, fence: &FenceId) -> Option<&Stay> {
-        let index = self.stays.binary_search_by(|stay| stay.fence.cmp(fence)).ok()?;
-        Some(&self.stays[index])
     }
 
     /// Appends the state in bytes: what it takes to go on judging with the same results. At most 30 for a driver that is
@@ -148,7 +148,7 @@ fn take_stay(input: &mut &[u8], time: TimestampMs) -> Option<Stay> {
     let since = TimestampMs(time.0.wrapping_sub(take_signed(input)?));
     let flags = take_byte(input)?;
     let (dwell_told, spent) = (flags & DWELL_TOLD != 0, flags & SPENT != 0);
-    (flags & !(DWELL_TOLD | SPENT) == 0).then_some(Stay { fence, version, since, dwell_told, spent })
+    (flags & !(DWELL_TOLD | SPENT) == 0).then_some(Stay { fence, slot: NO_SLOT, version, since, dwell_told, spent })
 }
 
 fn take_byte(input: &mut &[u8]) -> Option<u8> {

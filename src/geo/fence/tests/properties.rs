@@ -6,8 +6,8 @@ use super::model::{Model, SAMPLES, on_way};
 use super::scenes::{Scene, scene};
 use super::*;
 use crate::geo::distance_m;
-use crate::geo::fence::judge::boxes_of_way;
 use crate::geo::fence::path::Path;
+use crate::geo::fence::way::Way;
 
 fn set_of(specs: &[FenceSpec]) -> FenceSet {
     specs.iter().enumerate().map(|(index, spec)| fence(&format!("f{index}"), 1, spec)).collect()
@@ -37,8 +37,8 @@ proptest! {
                 fence.shape.stretches(&Path::new((from, TimestampMs(0)), (to, TimestampMs(1))), &mut stretches);
                 let apart = stretches.windows(2).all(|pair| pair[0].end < pair[1].begin);
                 prop_assert!(apart && stretches.iter().all(|stretch| stretch.begin <= stretch.end), "{:?}", stretches);
-                let (way_boxes, boxes) = (boxes_of_way(from, to), fence.shape.boxes());
-                let is_met = boxes.iter().any(|area| way_boxes.iter().any(|other| area.meets(other)));
+                let (way, boxes) = (Way::new(from, to), fence.shape.boxes());
+                let is_met = boxes.iter().any(|area| way.boxes.iter().any(|other| area.meets(other)) && way.may_meet(area));
                 prop_assert!(stretches.is_empty() || is_met, "{:?} {:?} is not found", spec, (from, to));
                 for sample in 0..=SAMPLES / 20 {
                     let share = sample as f64 * 20.0 / SAMPLES as f64;
