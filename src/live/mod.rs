@@ -149,7 +149,7 @@ mod tests {
             .collect();
         let feed = Feed::default();
         feed.publish_events(&events[..2]);
-        let [mut first, mut second] = [feed.listen_to_events(), feed.clone().listen_to_events()];
+        let [mut first, mut second] = [feed.listen_to_events(), feed.listen_to_events()];
         feed.publish_events(&events);
         let heard = |listener: &mut EventsReceiver| {
             let batches = std::iter::from_fn(|| listener.try_recv().ok());
