@@ -12,7 +12,7 @@ use crate::support::mqtt::Version;
 use crate::support::process::output_within;
 use crate::support::publisher::Publisher;
 use crate::support::recordings::recordings;
-use crate::support::rhumb::{Rhumb, command, copy_dir};
+use crate::support::rhumb::{Rhumb, command, copy_dir, rfc3339_ms};
 use crate::support::{tools, topic, wait_for};
 
 /// What a replay may take on a busy machine.
@@ -208,22 +208,27 @@ fn events_after_kills_are_those_of_a_run_without() {
     // In open mode clients of one name would take each other over.
     let drivers = [("acme", "a"), ("acme", "b"), ("acme", "c"), ("globex", "d"), ("globex", "e"), ("globex", "f")];
     let mut publishers = drivers.map(|(tenant, driver)| Publisher::new(tenant, driver, Version::V4));
-    for round in 0..4_u64 {
+    for round in 0..4 {
+        let before = drivers.map(|(tenant, driver)| newest_s(&rhumb, tenant, driver));
         let address = rhumb.mqtt();
         thread::scope(|scope| {
             for publisher in &mut publishers {
                 scope.spawn(move || publisher.run(address));
             }
-            let stored = |fixes: u64| {
-                wait_for("fixes", || tenants.iter().all(|name| rhumb.books(name).stored >= fixes).then_some(()));
+            // Each of them, so that none is cut off before it is there.
+            let have_come = |fixes: i64| {
+                let has_come = |((tenant, driver), before): (&(&str, &str), &i64)| {
+                    newest_s(&rhumb, tenant, driver) >= before + fixes
+                };
+                wait_for("fixes of all", || drivers.iter().zip(&before).all(has_come).then_some(()));
             };
-            stored(round * 1_500 + 700);
+            have_come(100);
             if round == 1 {
                 // In the middle of it all: from here on by another shape, or not at all.
-                put(&rhumb, "acme", "f30", &[], &circle(52.015, 21.0, &json!({"radius_m": 5}))).json(200);
-                assert_eq!(delete(&rhumb, "globex", "f31", &[]).status, 204);
+                put(&rhumb, "acme", "f10", &[], &circle(52.005, 21.0, &json!({"radius_m": 5}))).json(200);
+                assert_eq!(delete(&rhumb, "globex", "f11", &[]).status, 204);
             }
-            stored(round * 1_500 + 1_500);
+            have_come(250);
             rhumb.kill9();
         });
         rhumb.restart();
@@ -241,11 +246,20 @@ fn events_after_kills_are_those_of_a_run_without() {
         let found = events(&anew, tenant);
         let differ = killed.iter().zip(&found).find(|(killed, found)| killed != found);
         assert!(*killed == found, "{tenant}: {} and {} events, {differ:?}", killed.len(), found.len());
-        assert_eq!(rhumb_fence(&anew, "acme", "f30"), 5.0);
+        assert_eq!(radius_m(&anew, "acme", "f10"), 5.0);
     }
 }
 
-fn rhumb_fence(rhumb: &Rhumb, tenant: &str, id: &str) -> f64 {
+/// The second of a driver's newest fix, counted from that of `native_fix(0)`.
+fn newest_s(rhumb: &Rhumb, tenant: &str, driver: &str) -> i64 {
+    let answer = rhumb.get(tenant, &format!("/v1/drivers/{driver}/location"));
+    if answer.status == 404 {
+        return 0;
+    }
+    rfc3339_ms(answer.json(200)["timestamp"].as_str().unwrap()) / 1_000 - 1_700_000_000
+}
+
+fn radius_m(rhumb: &Rhumb, tenant: &str, id: &str) -> f64 {
     rhumb.get(tenant, &format!("/v1/geofences/{id}")).json(200)["properties"]["radius_m"].as_f64().unwrap()
 }
 
