@@ -72,11 +72,12 @@ impl Fleet {
         record.write(fix, Home { root, ..Home::default() });
         let home = edit.enter(slot, Place::new(fix.position), root);
         record.rehome(|_| home);
+        // Before the lock is given back: the next to join takes the number behind.
+        self.drivers.store(slot + 1, Ordering::Release);
         drop(edit);
         if root == Root::Heard {
             self.presence.arm(slot, record, fix.received_at);
         }
-        self.drivers.store(slot + 1, Ordering::Release);
         slot
     }
 
@@ -180,6 +181,28 @@ mod tests {
         assert_eq!(fleet.join(key("d1"), &fix_at(-50.0, 2.0)), slot);
         assert_eq!((fleet.len(), fleet.latest("d1")), (1, Some(fix_at(-50.0, 2.0))));
         assert_eq!(fleet.latest("d2"), None);
+    }
+
+    #[test]
+    fn who_joins_at_the_same_time_gets_another_slot() {
+        const EACH: usize = 5_000;
+        let fleet = Fleet::default();
+        thread::scope(|scope| {
+            for half in 0..2 {
+                let fleet = &fleet;
+                scope.spawn(move || {
+                    for driver in half * EACH..(half + 1) * EACH {
+                        fleet.join(mixed_key(driver), &fix_at(52.0, driver as f64 / 1_000.0));
+                    }
+                });
+            }
+        });
+        assert_eq!(fleet.len(), 2 * EACH);
+        for driver in 0..2 * EACH {
+            let key = mixed_key(driver);
+            assert_eq!(fleet.latest(key.driver().as_str()), Some(fix_at(52.0, driver as f64 / 1_000.0)));
+        }
+        fleet.tree.check(&fleet.records, 2 * EACH as u32);
     }
 
     proptest! {

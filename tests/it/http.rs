@@ -97,7 +97,7 @@ fn nearest_is_in_the_order_of_distance_and_keeps_to_its_tenant() {
     let distance_m = near["distance_m"].as_f64().unwrap();
     assert!((distance_m - 68.5).abs() < 0.5, "{distance_m}");
     assert!(near["age_s"].as_f64().unwrap() < 60.0);
-    assert_eq!((&near["heading"], &near["latitude"]), (&json!(270), &json!(52.0)));
+    assert_eq!((&near["heading"], &near["latitude"]), (&json!(270), &json!(52)));
     assert!(near["timestamp"].is_string() && near["speed"].is_number());
 
     assert_eq!(ids(&rhumb.get("acme", "/v1/drivers/nearest?lat=52&lon=21&limit=1").json(200)), ["near"]);
