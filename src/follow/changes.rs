@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time;
 
 use super::rules::{self, RULES_ID};
-use super::{Config, Registry};
+use super::{Config, Kept, Registry};
 use crate::geo::fence::FenceRules;
 use crate::ids::{FenceId, TenantId};
 use crate::journal::{Appender, CHANGE_BODY_BYTES_MAX, ChangeKind, Journal, TURNS_IN_FLIGHT_MAX, TurnEncoder};
@@ -59,12 +59,18 @@ struct Desk {
     ruled: HashSet<TenantId>,
 }
 
+/// What a change says, and what the fence counts for [`Config::bytes_max`] that it leaves, if it leaves one.
+struct Body<'a> {
+    spec: &'a [u8],
+    bytes: Option<usize>,
+}
+
 /// A change that is handed to the journal and was not in force when last looked.
 #[derive(Debug)]
 struct UnderWay {
     tenant: TenantId,
     id: FenceId,
-    /// Bytes of the description that there is then; `None`: there is none.
+    /// What the fence counts that there is then; `None`: there is none.
     bytes: Option<usize>,
     /// Of the one that there was before.
     bytes_before: Option<usize>,
@@ -195,7 +201,7 @@ impl Changes {
         &self,
         tenant: &TenantId,
         id: &FenceId,
-        spec: &[u8],
+        (spec, built_bytes): (&[u8], usize),
         condition: &Condition,
         now: TimestampMs,
     ) -> Result<Ticket, Refused> {
@@ -203,9 +209,10 @@ impl Changes {
             return Err(Refused::TooLong);
         }
         let mut desk = lock(&self.0.desk);
-        let before = self.0.admit(&mut desk, tenant, id, Some(spec.len()), condition)?;
+        let before = self.0.admit(&mut desk, tenant, id, Some(spec.len() + built_bytes), condition)?;
         self.0.rule(&mut desk, tenant, now)?;
-        self.0.append(&mut desk, (tenant, id), ChangeKind::GeofencePut, spec, before, now)
+        let body = Body { spec, bytes: Some(spec.len() + built_bytes) };
+        self.0.append(&mut desk, (tenant, id), ChangeKind::GeofencePut, body, before, now)
     }
 
     /// Begins to remove a fence.
@@ -218,7 +225,8 @@ impl Changes {
     ) -> Result<Ticket, Refused> {
         let mut desk = lock(&self.0.desk);
         let before = self.0.admit(&mut desk, tenant, id, None, condition)?;
-        self.0.append(&mut desk, (tenant, id), ChangeKind::GeofenceRemoved, &[], before, now)
+        let body = Body { spec: &[], bytes: None };
+        self.0.append(&mut desk, (tenant, id), ChangeKind::GeofenceRemoved, body, before, now)
     }
 
     /// Waits until a change is durable, and a while longer until it is in force.
@@ -241,6 +249,10 @@ impl Inner {
     ) -> Result<Option<usize>, Refused> {
         let fences = self.registry.read();
         let applied = fences.applied();
+        // After a crash there may be changes that were acknowledged and are not judged anew yet.
+        if applied < self.last {
+            return Err(Refused::Unavailable);
+        }
         let is_under_way = |change: &UnderWay| {
             let sequence = change.sequence.load(Ordering::Acquire);
             sequence == 0 || sequence > applied
@@ -259,7 +271,7 @@ impl Inner {
         let kept = fences.get(tenant.as_str(), id.as_str());
         let before = match pending {
             Some(change) => change.bytes,
-            None => kept.map(|kept| kept.spec.len()),
+            None => kept.map(Kept::bytes),
         };
         let holds = match condition {
             Condition::None => true,
@@ -313,15 +325,14 @@ impl Inner {
         desk: &mut Desk,
         (tenant, id): (&TenantId, &FenceId),
         kind: ChangeKind,
-        body: &[u8],
+        Body { spec, bytes }: Body<'_>,
         bytes_before: Option<usize>,
         now: TimestampMs,
     ) -> Result<Ticket, Refused> {
         desk.encoder.begin(now);
-        desk.encoder.change(tenant, kind, id, body);
+        desk.encoder.change(tenant, kind, id, spec);
         let sequence: Arc<AtomicU64> = Arc::default();
         let durable = self.hand_over(desk, Arc::clone(&sequence))?;
-        let bytes = (kind == ChangeKind::GeofencePut).then_some(body.len());
         desk.under_way.push(UnderWay { tenant: tenant.clone(), id: id.clone(), bytes, bytes_before, sequence });
         Ok(Ticket { existed: bytes_before.is_some(), durable })
     }

@@ -66,7 +66,7 @@ impl Judging {
             let mut read = || {
                 let (tenant, id) = split(&key)?;
                 let tenant = TenantId::new(tenant).ok()?;
-                let kept = kept_of(&value)?;
+                let mut kept = kept_of(&value)?;
                 if id.is_empty() {
                     let rules = rules::decode(&kept.spec)?;
                     judging.tenant(&tenant).judge = Judge::new(rules);
@@ -76,6 +76,7 @@ impl Judging {
                 let id = FenceId::new(std::str::from_utf8(id).ok()?).ok()?;
                 let spec: FenceSpec = serde_json::from_slice(&kept.spec).ok()?;
                 let fence = Fence::new(id.clone(), kept.version, &spec).ok()?;
+                kept.built_bytes = fence.len_bytes();
                 registry.change(&tenant, &id, Some(kept));
                 match fences.last_mut().filter(|(last, _)| *last == tenant) {
                     Some((_, fences)) => fences.push(fence),
@@ -160,23 +161,23 @@ impl Judging {
         let sequence = change.sequence;
         let unknown = || Error::Change { sequence };
         let name = TenantId::new(&change.tenant).map_err(|_| unknown())?;
-        let spec = || Kept { version: sequence, spec: (*change.body).into() };
+        let kept = |built_bytes| Kept { version: sequence, spec: (*change.body).into(), built_bytes };
         if change.kind == ChangeKind::GeofenceRules {
             let rules = rules::decode(&change.body).filter(|_| *change.id == *RULES_ID).ok_or_else(unknown)?;
-            self.tenant(&name).rule(rules, spec());
+            self.tenant(&name).rule(rules, kept(0));
             registry.rule(&name, rules);
             return Ok(());
         }
         let id = FenceId::new(&change.id).map_err(|_| unknown())?;
         let kept = match change.kind {
             ChangeKind::GeofencePut => {
-                let read: FenceSpec = serde_json::from_slice(&change.body).map_err(|_| unknown())?;
-                let fence = Fence::new(id.clone(), sequence, &read).map_err(|_| unknown())?;
+                let Some(fence) = fence_of(&id, sequence, &change.body) else { return Ok(()) };
+                let kept = kept(fence.len_bytes());
                 let tenant = self.tenant(&name);
                 let is_first = tenant.fences.is_empty();
                 tenant.fences.put(fence);
                 self.fenced += usize::from(is_first);
-                Some(spec())
+                Some(kept)
             }
             ChangeKind::GeofenceRemoved | ChangeKind::GeofenceRules => {
                 let tenant = self.tenant(&name);
@@ -268,7 +269,7 @@ impl Tenant {
         let name = self.name.as_str();
         for (id, kept) in &self.changed {
             match kept {
-                Some(Kept { version, spec }) => {
+                Some(Kept { version, spec, .. }) => {
                     let value = [&version.to_be_bytes()[..], spec].concat();
                     writes.insert(&tables.fences, key(name, id), value);
                 }
@@ -310,7 +311,22 @@ impl Tenant {
 }
 
 /// A row of the `fences` keyspace.
+/// The fence that a change describes. What can be none any more (rules of an older version were laxer) leaves all as it is, in
+/// every replay alike: one tenant's description must not stop the fences of all.
+fn fence_of(id: &FenceId, version: u64, spec: &[u8]) -> Option<Fence> {
+    let read = serde_json::from_slice(spec).map_err(|error| error.to_string());
+    let built =
+        read.and_then(|spec: FenceSpec| Fence::new(id.clone(), version, &spec).map_err(|error| error.to_string()));
+    match built {
+        Ok(fence) => Some(fence),
+        Err(error) => {
+            tracing::error!(%id, version, error, "a geofence in the journal is none, and is passed over: put it again");
+            None
+        }
+    }
+}
+
 fn kept_of(value: &[u8]) -> Option<Kept> {
     let version = super::tables::number_of(value)?;
-    Some(Kept { version, spec: value[8..].into() })
+    Some(Kept { version, spec: value[8..].into(), built_bytes: 0 })
 }

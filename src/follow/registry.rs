@@ -16,6 +16,15 @@ pub struct Kept {
     pub version: u64,
     /// Its description: a [`FenceSpec`](crate::geo::fence::FenceSpec) in JSON.
     pub spec: Arc<[u8]>,
+    /// Memory that the fence takes that it describes.
+    pub built_bytes: usize,
+}
+
+impl Kept {
+    /// What it counts for [`Config::bytes_max`](super::Config::bytes_max).
+    pub(super) fn bytes(&self) -> usize {
+        self.spec.len() + self.built_bytes
+    }
 }
 
 /// All fences in force. The follower writes it, anybody reads.
@@ -125,7 +134,7 @@ impl Fences {
         self.rules.get(tenant).copied()
     }
 
-    /// Bytes of all descriptions.
+    /// Bytes of all descriptions, and of the fences that they describe.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -137,12 +146,12 @@ impl Fences {
     fn change(&mut self, tenant: &TenantId, id: &FenceId, kept: Option<Kept>) {
         let former = match kept {
             Some(kept) => {
-                self.bytes += kept.spec.len();
+                self.bytes += kept.bytes();
                 self.tenants.entry(tenant.clone()).or_default().insert(id.clone(), kept)
             }
             None => self.tenants.get_mut(tenant).and_then(|fences| fences.remove(id)),
         };
-        self.bytes -= former.map_or(0, |former| former.spec.len());
+        self.bytes -= former.map_or(0, |former| former.bytes());
         if self.tenants.get(tenant).is_some_and(BTreeMap::is_empty) {
             self.tenants.remove(tenant);
         }

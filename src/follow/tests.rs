@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::fix::Fix;
+use crate::geo::fence::Fence;
 use crate::ids::{DriverId, DriverKey, FenceId, TenantId};
 use crate::journal::{self, Appender, ChangeKind, Journal, JournalPosition, Reader, Turn, TurnEncoder};
 use crate::live::Feed;
@@ -222,6 +223,23 @@ fn without_fences_nothing_is_read_and_nothing_written_but_the_position() {
     assert_eq!(following.tables.checkpoint().unwrap().unwrap().sequence, 20);
     assert_eq!(following.tables.committed().unwrap(), None);
     assert!(following.tables.drivers.is_empty().unwrap());
+}
+
+#[test]
+fn what_makes_no_fence_is_passed_over_and_stops_nobody() {
+    let mut written = Written::new();
+    written.put("acme", "gate", &circle(0.0, 100.0, ""));
+    // No radius; no place; no text at all.
+    for (id, body) in [("a", circle(0.0, -1.0, "")), ("b", circle(1e9, 100.0, "")), ("gate", "{".to_owned())] {
+        written.put("acme", id, &body);
+    }
+    written.fixes(&[("acme", "d1", fix(0, 0.0), false)]);
+    let mut following = written.follow("follow", &Config::default());
+    following.finish(2);
+    let registry = following.follower.registry();
+    assert!(registry.get("acme", "a").is_none() && registry.get("acme", "b").is_none());
+    assert_eq!(registry.get("acme", "gate").unwrap().version, 1, "the one before stays");
+    assert_eq!(Outbox::new(following.tables.clone()).after(0, 5).unwrap().events.len(), 1);
 }
 
 #[test]

@@ -85,24 +85,24 @@ impl Fleet {
     /// cell, or comes back after a silence. Whether the fix is newer than the one before is the caller's to know.
     pub fn update(&self, slot: Slot, fix: &Fix) {
         let record = self.records.at(slot.0);
-        if !self.write_in_cell(record, fix) {
+        if !self.write_in_cell(record, fix, || self.presence.root_of(fix.received_at)) {
             self.relocate(slot.0, record, fix);
         }
     }
 
-    fn write_in_cell(&self, record: &Record, fix: &Fix) -> bool {
-        let root = || self.presence.root_of(fix.received_at);
+    fn write_in_cell(&self, record: &Record, fix: &Fix, root: impl FnOnce() -> Root) -> bool {
         record.write_in_cell(fix, root, |home, spot| self.tree.respot(home, spot))
     }
 
     fn relocate(&self, slot: u32, record: &Record, fix: &Fix) {
         let mut edit = self.tree.edit(&self.records);
+        // Asked once: between two answers a driver may have come to count as silent, and would enter the leaf it is in.
+        let root = self.presence.root_of(fix.received_at);
         // The cell may have become another since; under the lock it stays.
-        if self.write_in_cell(record, fix) {
+        if self.write_in_cell(record, fix, || root) {
             return;
         }
         let (old_home, old_place) = (record.home(), Place::new(record.position()));
-        let root = self.presence.root_of(fix.received_at);
         let home = edit.enter(slot, Place::new(fix.position), root);
         record.write(fix, home);
         edit.leave(slot, old_place, old_home);

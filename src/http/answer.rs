@@ -30,7 +30,8 @@ pub(super) fn written(status: StatusCode, body: Vec<u8>) -> Response {
 /// Most drivers in an answer that is made where it is asked for; handing it over would take longer than making it.
 const DRIVERS_AT_ONCE_MAX: usize = 100;
 
-/// Makes an answer of up to so many drivers: a large one on a thread of its own, so that no other request waits behind it.
+/// Makes an answer that looks at about so many drivers: a large one on a thread of its own, so that no other request waits
+/// behind it.
 pub(super) async fn aside(drivers_max: usize, answer: impl FnOnce() -> Response + Send + 'static) -> Response {
     if drivers_max <= DRIVERS_AT_ONCE_MAX {
         return answer();

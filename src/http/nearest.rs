@@ -50,8 +50,10 @@ async fn get_nearest(
 ) -> Result<Response, Error> {
     let presence = Presence { now: nearest.clock.now(), offline_after_ms: nearest.offline_after_ms };
     let asked = Asked::of(&params, presence)?;
-    Ok(aside(asked.limit, move || asked.answer(nearest.geo.fleet(principal.tenant.as_str()).as_deref(), presence))
-        .await)
+    Ok(aside(asked.looks_max(), move || {
+        asked.answer(nearest.geo.fleet(principal.tenant.as_str()).as_deref(), presence)
+    })
+    .await)
 }
 
 /// What a request asks for.
@@ -65,6 +67,8 @@ struct Asked {
     on_shipment: Option<bool>,
     tags: Vec<String>,
     after: Option<Cursor>,
+    /// Whether a greatest age was asked for, which may leave nobody.
+    is_aged: bool,
 }
 
 impl Asked {
@@ -88,7 +92,14 @@ impl Asked {
             Some(Status::OnShipment) => Some(true),
         };
         let tags = tags.unwrap_or_default();
-        Ok(Self { position, limit, radius_m, received_since, received_before, on_shipment, tags, after })
+        let is_aged = max_age_s.is_some();
+        Ok(Self { position, limit, radius_m, received_since, received_before, on_shipment, tags, after, is_aged })
+    }
+
+    /// About how many drivers are looked at. Where only few answer to what is asked for, that may be all of them.
+    fn looks_max(&self) -> usize {
+        let is_rare = self.received_before.is_some() || self.on_shipment == Some(true) || !self.tags.is_empty();
+        if is_rare || self.after.is_some() || self.is_aged { usize::MAX } else { self.limit }
     }
 
     fn answer(&self, fleet: Option<&Fleet>, presence: Presence) -> Response {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
@@ -45,7 +45,7 @@ async fn get_within(
 ) -> Result<Response, Error> {
     let area = required("bbox", params.parsed("bbox", bbox, || BBOX)?)?;
     let limit = limit(&params)?;
-    Ok(aside(limit, move || within.answer(&principal, &area, limit)).await)
+    Ok(aside(usize::MAX, move || within.answer(&principal, &area, limit)).await)
 }
 
 async fn post_within(
@@ -57,8 +57,9 @@ async fn post_within(
     let limit = limit(&params)?;
     let (parts, body) = request.into_parts();
     let body = extract::body(&parts.headers, body, within.body).await?;
-    let area = polygon(&body)?;
-    Ok(aside(limit, move || within.answer(&principal, &area, limit)).await)
+    // Ten thousand vertices take a while to read, too.
+    let answer = move || polygon(&body).map(|area| within.answer(&principal, &area, limit));
+    Ok(aside(usize::MAX, move || answer().unwrap_or_else(IntoResponse::into_response)).await)
 }
 
 fn limit(params: &Params) -> Result<usize, Error> {

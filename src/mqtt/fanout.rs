@@ -52,7 +52,16 @@ fn tell_events(mut events: Receiver<Arc<[LiveEvent]>>, router: &Router) {
     let mut untold = 0_u64;
     loop {
         match events.blocking_recv() {
-            Ok(batch) => untold += batch.iter().filter(|event| !tell_event(event, router)).count() as u64,
+            Ok(batch) => {
+                // Whoever made one wait in vain will not have room for the others, which would wait for all tenants.
+                let mut wait = EVENT_WAIT_MAX;
+                for event in batch.iter() {
+                    if !tell_event(event, router, wait) {
+                        untold += 1;
+                        wait = Duration::ZERO;
+                    }
+                }
+            }
             Err(RecvError::Lagged(batches)) => {
                 tracing::warn!(batches, "events of geofences came too fast: some were not told over mqtt");
             }
@@ -65,8 +74,8 @@ fn tell_events(mut events: Receiver<Arc<[LiveEvent]>>, router: &Router) {
     }
 }
 
-/// Whether an event was told, or there is nobody to tell.
-fn tell_event(event: &LiveEvent, router: &Router) -> bool {
+/// Whether an event was told within `wait`, or there is nobody to tell.
+fn tell_event(event: &LiveEvent, router: &Router, wait: Duration) -> bool {
     let mount = router.mount_of(&event.tenant);
     if !router.has_subscribers(&mount) {
         return true;
@@ -74,7 +83,7 @@ fn tell_event(event: &LiveEvent, router: &Router) -> bool {
     let topic = geofence_topic(event.tenant.as_str(), event.fence.as_str(), event.kind);
     let began = Instant::now();
     while router.publish(mount.clone(), &topic, QOS, event.body.clone()).is_err() {
-        if began.elapsed() >= EVENT_WAIT_MAX {
+        if began.elapsed() >= wait {
             return false;
         }
         thread::park_timeout(EVENT_LOOK);

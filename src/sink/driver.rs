@@ -163,10 +163,11 @@ impl<S: Sink> Driver<S> {
                 self.wait(Duration::ZERO);
             }
             let is_at_end = self.gather(&mut reader)?;
-            if self.is_batch_due() {
-                self.write()?;
-            } else if self.is_sync_due() {
+            // First, or a sink that has fallen behind would hold all of the journal until it has caught up.
+            if self.is_sync_due() {
                 self.sync()?;
+            } else if self.is_batch_due() {
+                self.write()?;
             } else if is_at_end && self.deadline.is_some() {
                 return Ok(());
             } else if is_at_end {

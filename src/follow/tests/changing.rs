@@ -28,7 +28,8 @@ impl Running {
         body: &str,
         condition: &Condition,
     ) -> Result<(Applied, bool), Refused> {
-        let ticket = self.changes.put(&tenant(tenant_name), &fence(id), body.as_bytes(), condition, TimestampMs(0))?;
+        let ticket =
+            self.changes.put(&tenant(tenant_name), &fence(id), measured(body.as_bytes()), condition, TimestampMs(0))?;
         let existed = ticket.existed;
         Ok((self.changes.finish(ticket).await?, existed))
     }
@@ -75,13 +76,37 @@ async fn a_change_is_in_force_when_it_is_answered() {
     assert!(running.put("acme", "gate", &body, &Condition::Absent).await.is_ok());
 }
 
+/// A description with the memory that its fence takes.
+fn measured(body: &[u8]) -> (&[u8], usize) {
+    let spec = serde_json::from_slice(body).unwrap();
+    (body, Fence::new(fence("any"), 1, &spec).unwrap().len_bytes())
+}
+
+/// Sixty bytes that take a megabyte.
+#[tokio::test]
+async fn what_a_fence_takes_counts_and_not_how_it_is_described() {
+    let long = r#"{"geometry":{"type":"LineString","coordinates":[[0,50],[20,50]]},"width_m":50}"#;
+    let (_, built_bytes) = measured(long.as_bytes());
+    assert!(built_bytes > 1_000 * long.len(), "{built_bytes}");
+    let config = Config { bytes_max: 3 * built_bytes, ..Config::default() };
+    let running = Running::start(&config);
+    for id in ["a", "b"] {
+        assert!(running.put("acme", id, long, &Condition::None).await.is_ok());
+    }
+    assert_eq!(running.put("acme", "c", long, &Condition::None).await, Err(Refused::Full));
+    running.remove("acme", "a", &Condition::None).await.unwrap();
+    assert!(running.put("acme", "c", long, &Condition::None).await.is_ok());
+}
+
 #[tokio::test]
 async fn fences_are_bounded_also_by_those_under_way() {
     let body = circle(0.0, 100.0, "");
-    let config = Config { per_tenant_max: 3, bytes_max: body.len() * 5, ..Config::default() };
+    let config =
+        Config { per_tenant_max: 3, bytes_max: (body.len() + measured(body.as_bytes()).1) * 5, ..Config::default() };
     let running = Running::start(&config);
     let acme = tenant("acme");
-    let begin = |id: &str| running.changes.put(&acme, &fence(id), body.as_bytes(), &Condition::None, TimestampMs(0));
+    let begin =
+        |id: &str| running.changes.put(&acme, &fence(id), measured(body.as_bytes()), &Condition::None, TimestampMs(0));
     let tickets: Vec<_> = ["a", "b", "c"].map(begin).into_iter().map(Result::unwrap).collect();
     assert!(tickets.iter().all(|ticket| !ticket.existed));
     assert_eq!(begin("d").unwrap_err(), Refused::TenantFull { per_tenant_max: 3 });
@@ -99,7 +124,7 @@ async fn fences_are_bounded_also_by_those_under_way() {
     assert!(running.put("other", "b", &body, &Condition::None).await.is_ok());
     assert_eq!(running.put("other", "b", &longer, &Condition::None).await, Err(Refused::Full), "bytes");
     let too_long = vec![b' '; crate::journal::CHANGE_BODY_BYTES_MAX + 1];
-    let put = running.changes.put(&acme, &fence("a"), &too_long, &Condition::None, TimestampMs(0));
+    let put = running.changes.put(&acme, &fence("a"), (&too_long, 0), &Condition::None, TimestampMs(0));
     assert_eq!(put.unwrap_err(), Refused::TooLong);
 }
 
@@ -114,7 +139,7 @@ async fn a_thousand_changes_at_once_are_all_in_force_or_told_to_come_again() {
         match running.changes.put(
             &acme,
             &fence(&format!("f{number}")),
-            body.as_bytes(),
+            measured(body.as_bytes()),
             &Condition::None,
             TimestampMs(0),
         ) {
@@ -157,7 +182,8 @@ async fn other_rules_are_journalled_before_the_next_change() {
     let changes = changed(30);
     changes.keep_rules(TimestampMs(0));
     changes.keep_rules(TimestampMs(0));
-    let put = changes.put(&tenant("acme"), &fence("gate"), body.as_bytes(), &Condition::Exists, TimestampMs(0));
+    let put =
+        changes.put(&tenant("acme"), &fence("gate"), measured(body.as_bytes()), &Condition::Exists, TimestampMs(0));
     assert_eq!(changes.finish(put.unwrap()).await.unwrap().version, last + 2, "once, and before what comes next");
     let rules = running.changes.registry().read().rules_of("acme").unwrap();
     assert_eq!(rules.hysteresis_m, 30.0);

@@ -13,7 +13,7 @@ use crate::geo::cells::GeoBox;
 use crate::units::Position;
 
 /// Most arcs of a line.
-const ARCS_MAX: usize = 20_000;
+const ARCS_MAX: usize = 2_048;
 
 /// Longest arc, radians: some 20 km. Drivers far from it need not look at it.
 const ARC_MAX: f64 = 0.003;
@@ -70,6 +70,11 @@ impl Corridor {
         });
         let angles = near.flat_map(|(_, arcs)| arcs).map(|arc| arc.angle(place));
         angles.min_by(f64::total_cmp).filter(|angle| *angle <= limit)
+    }
+
+    /// Memory that it takes beside itself.
+    pub(super) fn len_bytes(&self) -> usize {
+        self.arcs.len() * size_of::<Arc>() + self.groups.len() * size_of::<Cap>()
     }
 
     pub(super) fn is_within(&self, position: Position, margin_m: f64) -> bool {

@@ -158,6 +158,11 @@ impl Polygon {
         }
     }
 
+    /// Memory that it takes beside itself.
+    pub(super) fn len_bytes(&self) -> usize {
+        self.bands.begins.len() * size_of::<u32>() + self.bands.edges.len() * size_of::<Edge>()
+    }
+
     pub(super) fn boxes(&self) -> Vec<GeoBox> {
         super::cap::boxes((self.west, self.east), (self.south, self.north))
     }

@@ -99,6 +99,15 @@ impl Shape {
     }
 
     /// Boxes that together hold all of it.
+    /// Memory that it takes beside itself.
+    pub(super) fn len_bytes(&self) -> usize {
+        match self {
+            Self::Circle { .. } => 0,
+            Self::Polygons(polygons) => polygons.iter().map(|polygon| size_of::<Polygon>() + polygon.len_bytes()).sum(),
+            Self::Corridor(corridor) => corridor.len_bytes(),
+        }
+    }
+
     pub(super) fn boxes(&self) -> Vec<GeoBox> {
         match self {
             Self::Circle { cap, .. } => cap.boxes(),

@@ -105,6 +105,9 @@ impl InvalidFence {
     }
 }
 
+/// What a box takes in the cells that it is found by, about.
+const BOX_BYTES: usize = 128;
+
 /// A fence that drivers are judged by. Never changes: a new description makes a new one, with a higher version.
 #[derive(Debug)]
 pub struct Fence {
@@ -150,6 +153,11 @@ impl Fence {
     /// The only driver that it concerns, if it is not all.
     pub fn driver(&self) -> Option<&DriverId> {
         self.driver.as_ref()
+    }
+
+    /// Memory that it takes, with its place among the others, about. A few positions may stand for a thousand arcs.
+    pub fn len_bytes(&self) -> usize {
+        size_of::<Self>() + self.shape.len_bytes() + self.shape.boxes().len() * BOX_BYTES
     }
 
     /// Whether a place is inside, the edge included.

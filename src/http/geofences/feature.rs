@@ -11,7 +11,7 @@ use crate::http::error::Error;
 use crate::ids::{DriverId, FenceId};
 
 /// Reads a Feature, or a geometry alone, and sees that a fence can be made of it.
-pub(super) fn read(id: &FenceId, body: &[u8]) -> Result<FenceSpec, Error> {
+pub(super) fn read(id: &FenceId, body: &[u8]) -> Result<Described, Error> {
     let read: Value = serde_json::from_slice(body).map_err(|error| Error::Body(format!("as GeoJSON: {error}")))?;
     let Value::Object(mut object) = read else {
         return Err(Error::Body("as GeoJSON: it is no object".to_owned()));
@@ -34,9 +34,21 @@ pub(super) fn read(id: &FenceId, body: &[u8]) -> Result<FenceSpec, Error> {
         Error::parameter("geometry", format!("wants a Polygon, MultiPolygon, Point or LineString: {error}"))
     })?;
     let spec = spec(geometry, properties)?;
-    // Any version: this one is looked at and not kept.
-    Fence::new(id.clone(), 0, &spec).map_err(|error| Error::parameter(error.field(), error.to_string()))?;
-    Ok(spec)
+    let written = |error| Error::internal("a geofence could not be written", &error);
+    let bytes = serde_json::to_vec(&spec).map_err(written)?;
+    // What the journal will hold is what is looked at, by the last bit. Any version: this one is not kept.
+    let spec: FenceSpec = serde_json::from_slice(&bytes).map_err(written)?;
+    let fence = Fence::new(id.clone(), 0, &spec).map_err(|error| Error::parameter(error.field(), error.to_string()))?;
+    Ok(Described { spec: bytes, built_bytes: fence.len_bytes() })
+}
+
+/// A fence that can be.
+#[derive(Debug)]
+pub(super) struct Described {
+    /// A [`FenceSpec`] in JSON.
+    pub(super) spec: Vec<u8>,
+    /// Memory that the fence will take.
+    pub(super) built_bytes: usize,
 }
 
 fn spec(geometry: Geometry, properties: Map<String, Value>) -> Result<FenceSpec, Error> {
@@ -149,16 +161,30 @@ mod tests {
         for (geometry, properties) in cases {
             let feature =
                 json!({"type": "Feature", "id": "depot", "geometry": geometry, "properties": properties, "version": 1});
-            let spec = read(&id(), feature.to_string().as_bytes()).unwrap();
-            let kept = Kept { version: 7, spec: serde_json::to_vec(&spec).unwrap().into() };
+            let spec = read(&id(), feature.to_string().as_bytes()).unwrap().spec;
+            let kept = Kept { version: 7, spec: spec.as_slice().into(), built_bytes: 0 };
             let id = id();
             let shown = serde_json::to_value(Feature::of(&id, &kept).unwrap()).unwrap();
             let expected =
                 json!({"type": "Feature", "id": "depot", "version": 7, "geometry": geometry, "properties": properties});
             assert_eq!(shown, expected);
-            assert_eq!(read(&id, shown.to_string().as_bytes()).unwrap(), spec);
+            assert_eq!(read(&id, shown.to_string().as_bytes()).unwrap().spec, spec);
         }
         assert!(read(&id(), square.to_string().as_bytes()).is_ok(), "a geometry alone");
+    }
+
+    /// The corner of the hole is on the edge to the last bit, and would lie beyond it in a reader that is off by one.
+    #[test]
+    fn what_is_journalled_is_what_was_looked_at() {
+        let body = r#"{"type":"Polygon","coordinates":[[[0,0],[4,0],[4,2],[0,0]],[[2.4429688151665365,1.22148440758326808],[2.2,0.5],[2.8,0.5],[2.4429688151665365,1.22148440758326808]]]}"#;
+        if let Ok(Described { spec, .. }) = read(&id(), body.as_bytes()) {
+            let spec: FenceSpec = serde_json::from_slice(&spec).unwrap();
+            Fence::new(id(), 1, &spec).unwrap();
+        }
+        for number in ["1.22148440758326808", "0.1", "179.99999999999997", "52.229700000000001"] {
+            let read: f64 = serde_json::from_str(number).unwrap();
+            assert_eq!(read, number.parse::<f64>().unwrap(), "{number}");
+        }
     }
 
     #[test]

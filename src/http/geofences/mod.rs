@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 
-use self::feature::Feature;
+use self::feature::{Described, Feature};
 use super::answer::json;
 use super::error::Error;
 use super::extract::{self, BodyBounds, FleetReader, Params};
@@ -93,10 +93,10 @@ async fn put(
     let at = id.clone();
     // Large polygons take milliseconds.
     let read = tokio::task::spawn_blocking(move || feature::read(&at, &body)).await;
-    let spec = read.map_err(|error| Error::internal("a geofence could not be read", &error))??;
-    let spec = serde_json::to_vec(&spec).map_err(|error| Error::internal("a geofence could not be written", &error))?;
+    let Described { spec, built_bytes } =
+        read.map_err(|error| Error::internal("a geofence could not be read", &error))??;
     let changes = &geofences.fences.changes;
-    let ticket = changes.put(&principal.tenant, &id, &spec, &condition, geofences.clock.now());
+    let ticket = changes.put(&principal.tenant, &id, (&spec, built_bytes), &condition, geofences.clock.now());
     let ticket = ticket.map_err(|refused| error(refused, &id))?;
     let existed = ticket.existed;
     let Applied { version, in_force } = changes.finish(ticket).await.map_err(|refused| error(refused, &id))?;
@@ -105,7 +105,7 @@ async fn put(
         (true, true) => StatusCode::OK,
         (true, false) => StatusCode::CREATED,
     };
-    let kept = Kept { version, spec: spec.into() };
+    let kept = Kept { version, spec: spec.into(), built_bytes };
     Ok(with_tag(json(status, &Feature::of(&id, &kept)?), version))
 }
 
