@@ -78,7 +78,8 @@ pub struct Neighbour<'a> {
 }
 
 impl Fleet {
-    /// The drivers nearest to a place, by distance, those at the same distance by id. Takes no lock.
+    /// The drivers nearest to a place, by distance, those at the same distance by id. Takes no lock, but
+    /// for a moment where tags are asked for.
     pub fn nearest(&self, query: &Nearest<'_>) -> Vec<Neighbour<'_>> {
         if query.limit == 0 {
             return Vec::new();
