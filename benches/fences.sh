@@ -27,12 +27,7 @@ start_rhumb() {
     RHUMB_DATA_DIR="$WORK/data" RHUMB_STORE__ENABLED=$STORE RHUMB_MQTT__LISTEN=127.0.0.1:$server_port \
         RHUMB_HTTP__LISTEN=127.0.0.1:$http_port RHUMB_ADMIN__LISTEN=127.0.0.1:$admin_port "$RHUMB" serve >"$WORK/rhumb.log" 2>&1 &
     server_pid=$!
-    for _ in $(seq 600); do
-        kill -0 "$server_pid" 2>/dev/null || fail "rhumb did not start: see $WORK/rhumb.log"
-        curl -sf "http://127.0.0.1:$admin_port/readyz" >/dev/null && return
-        sleep 0.1
-    done
-    fail "rhumb is not ready: see $WORK/rhumb.log"
+    wait_until_ready
 }
 
 # Circles, squares and corridors of 20 to 300 m, over the town.

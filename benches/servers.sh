@@ -82,6 +82,17 @@ TOML
     server_pid=$!
     server_port=$port
     wait_for_port "$name" "$port"
+    # Its ports answer from the first moment on, that it is not ready.
+    [ "$name" != rhumb ] || wait_until_ready
+}
+
+wait_until_ready() {
+    for _ in $(seq 600); do
+        kill -0 "$server_pid" 2>/dev/null || fail "rhumb did not start: see $WORK/rhumb.log"
+        curl -sf "http://127.0.0.1:$admin_port/readyz" >/dev/null && return
+        sleep 0.1
+    done
+    fail "rhumb is not ready: see $WORK/rhumb.log"
 }
 
 machine() {
